@@ -1,0 +1,42 @@
+# make gsm8k    installs into .venv and runs the whole job at the scale this machine can carry; run again, it goes on
+# make test     installs what developers need and runs lint, types and tests
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+# A llama-cpp-python built with AMX crashes at its first matrix product on CPUs that have it (ggml-org/llama.cpp 20824);
+# without those instructions it keeps everything else of the native build.
+ifeq ($(shell uname -m),x86_64)
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+export CMAKE_ARGS ?= -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
+endif
+
+.PHONY: gsm8k test lint types install clean
+
+gsm8k: $(VENV)/installed
+	$(BIN)/arte recipe gsm8k $(ARGS)
+
+test: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy arte export tests
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+
+install: $(VENV)/installed
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gguf]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV)

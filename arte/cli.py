@@ -1,0 +1,212 @@
+"""The command line: parse, call one function, print.
+
+Exit codes: 0 done and every budget held; 2 done, a device budget or a parity gate failed; 1 an error the user can
+mend; 130 interrupted, what is done is kept. Anything else is a bug and keeps its traceback.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arte.errors import READER_ERRORS
+
+app = typer.Typer(
+    name="arte",
+    help="Distils a task-specific student for laptops and phones, and measures what comes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name that `arte recipes` lists, or a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings: elicit.questions=500")]
+ScaleOption = Annotated[str, typer.Option("--scale", help="auto, smoke, starter, gpu or paper.")]
+
+
+@app.command()
+def recipe(
+    name: RecipeName,
+    overrides: Overrides = None,
+    scale: ScaleOption = "auto",
+    out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/RECIPE-SCALE).")] = None,
+    until: Annotated[str, typer.Option(help="Stop after this stage; the same command goes on.")] = "report",
+    redo: Annotated[list[str] | None, typer.Option(help="Do this stage again, and what follows from it.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Run the whole job, or go on with it: draft, prefer, align, tailor, distill, evaluate, export, bench, report."""
+    from arte import config
+    from arte.recipe import STAGES
+
+    resolved, why = config.load_with_reason(name, scale, overrides or [])
+    if show:
+        typer.echo(config.to_yaml(resolved), nl=False)
+        return
+    last = config.known("stage", until, STAGES)
+    again = [config.known("stage", stage, STAGES) for stage in redo or []]
+    folder = out or Path("runs") / f"{resolved.name}-{resolved.scale}"
+    if why:
+        typer.echo(why)
+    typer.echo(f"{resolved.name}, scale {resolved.scale}, in {folder}")
+    from arte import pipeline
+    from arte.quiet import quiet
+
+    quiet()
+    report = pipeline.run(resolved, folder, until=last, redo=again, say=typer.echo)
+    if report is None:
+        typer.echo(f"stopped after {last}; the same command without --until goes on")
+        return
+    raise typer.Exit(_print_report(report, folder))
+
+
+@app.command()
+def plan(name: RecipeName, overrides: Overrides = None, scale: ScaleOption = "auto") -> None:
+    """What a run will cost: tokens, time, memory, disk. Loads no model."""
+    from rich.console import Console
+
+    from arte import config
+    from arte import plan as planning
+
+    resolved, why = config.load_with_reason(name, scale, overrides or [])
+    if why:
+        typer.echo(why)
+    Console().print(planning.table(resolved))
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A hub id, a model folder, or a run folder.")],
+    to: Annotated[
+        list[str] | None, typer.Option(help="FORMAT:SCHEME, for instance gguf:q4_k_m; may be repeated.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the files go.")] = Path("exported"),
+    task: Annotated[str, typer.Option(help="The task whose problems are the prompts of the check.")] = "starter",
+) -> None:
+    """Write device files of a model, each checked against it."""
+    from arte.quiet import quiet
+    from arte.stages.export import export_model
+
+    quiet()
+    files = export_model(model, to or ["gguf:q8_0", "gguf:q4_k_m"], out, task)
+    for file in files:
+        verdict = "passed" if file["parity"]["passed"] else f"FAILED: {file['parity']['why']}"
+        typer.echo(f"{file['file']}  {file['bytes'] / 1e6:.1f} MB  parity {verdict}")
+    raise typer.Exit(0 if all(file["parity"]["passed"] for file in files) else 2)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL_OR_FILE", help="A hub id, a model folder or a .gguf file.")],
+    task: Annotated[str, typer.Option(help="A task that `arte tasks` lists.")] = "starter",
+    data: Annotated[str | None, typer.Option(help="A folder with train.jsonl and test.jsonl, no hub.")] = None,
+    test: Annotated[int | None, typer.Option(help="How many test items; all without it.", min=1)] = None,
+    shots: Annotated[int, typer.Option(help="Gold examples in front of each item.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Keep samples.jsonl and results.json here.")] = None,
+) -> None:
+    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval."""
+    from arte.quiet import quiet
+    from arte.recipe import Evaluate
+    from arte.recipe import Task as TaskSettings
+    from arte.stages import judge
+
+    quiet()
+    samples = judge.judge(model, TaskSettings(name=task, data=data, test=test), Evaluate(shots=shots), out)
+    for line in judge.lines(samples):
+        typer.echo(line)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Make report.json, report.html and MODEL_CARD.md anew from what is on disk."""
+    from arte import report as reporting
+    from arte.errors import WorkspaceError
+
+    if not (run / "recipe.yaml").is_file():
+        raise WorkspaceError(
+            f"{run}: holds no recipe.yaml, so it is no run folder; expected one that `arte recipe` made"
+        )
+    raise typer.Exit(_print_report(reporting.write(run), run))
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes and their scales."""
+    from arte import config
+
+    for name in config.recipe_names():
+        typer.echo(f"{name:12s} {config.about(name)}")
+
+
+@app.command()
+def devices(name: Annotated[str | None, typer.Argument(help="Show this profile.")] = None) -> None:
+    """List the device profiles, or show one."""
+    from arte_export import devices as profiles
+
+    if name is not None:
+        typer.echo(profiles.load(name).model_dump_json(indent=2))
+        return
+    for known in profiles.names():
+        typer.echo(f"{known:16s} {profiles.load(known).about}")
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks."""
+    from arte import tasks as known
+
+    for name in known.NAMES:
+        typer.echo(f"{name:12s} {known.load(name).about}")
+
+
+@app.command()
+def doctor() -> None:
+    """Look at this machine: libraries, memory, disk, speed, and whether device files run here."""
+    from arte.doctor import doctor as look
+
+    findings = look()
+    for finding in findings:
+        typer.echo(f"{'ok ' if finding.ok else 'NO '} {finding.name}: {finding.found}")
+        if not finding.ok and finding.advice:
+            typer.echo(f"      {finding.advice}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _print_report(made: object, folder: Path) -> int:
+    from rich.console import Console
+
+    from arte.report import terminal
+    from arte.report.contract import Report
+
+    assert isinstance(made, Report)
+    console = Console()
+    console.print(terminal.table(made))
+    typer.echo(terminal.sentence(made))
+    typer.echo("")
+    for command in terminal.next_commands(made, folder):
+        typer.echo(f"  {command}")
+    failed = any(file.parity is not None and not file.parity.passed for file in made.artefacts)
+    failed = failed or any(verdict.result == "fail" for verdict in made.verdicts)
+    return 2 if failed else 0
+
+
+def main() -> None:
+    """The `arte` command."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, so before any library is
+    try:
+        code = app(standalone_mode=False)
+    except READER_ERRORS as error:
+        sys.stderr.write(f"arte: {error}\n")
+        code = 1
+    except typer.Abort:
+        code = 130
+    except typer.TyperException as error:
+        error.show()  # type: ignore[attr-defined]  # typer's own click has it; its public base class does not say so
+        code = 1
+    if code == 130:  # typer's newer versions return it, where earlier ones raise Abort
+        sys.stderr.write("arte: interrupted; what is done is kept, and the same command goes on\n")
+    sys.exit(code or 0)

@@ -1,0 +1,49 @@
+"""Where text comes from: one small protocol, a file an engine.
+
+An engine turns prompts into answers. What is drawn for a prompt depends on its own seed alone, not on its neighbours'
+draws, and an engine given the same batch again answers the same: that is what lets a killed run continue as if it had
+never stopped.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+Message = dict[str, str]
+"""One chat turn: `role` (system, user, assistant) and `content`."""
+
+
+class Prompt(NamedTuple):
+    """Rendered text to continue, and the seed of its draws."""
+
+    text: str
+    seed: int = 0
+
+
+class Answer(NamedTuple):
+    """A continuation. `tokens_in` counts the prompt's tokens, `tokens_out` the drawn ones (the end token included)."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    finish: Literal["stop", "length"]
+
+
+class Engine(Protocol):
+    """What every engine does."""
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The chat template applied, with the assistant's turn opened."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        stop: Sequence[str] = (),
+    ) -> list[Answer]:
+        """Continues all prompts as one batch, in order. Temperature 0 is greedy. A stop string ends an answer and is
+        not part of it."""
+        ...

@@ -1,0 +1,80 @@
+"""A key/value cache that grows in place.
+
+transformers' DynamicCache concatenates at every step, which copies the whole cache for each token; on a CPU that costs
+as much as the model. Here room is doubled when it runs out, so a step copies one token.
+"""
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+ROOM = 64
+"""Tokens of room added beyond what is needed, at least."""
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values, each [rows, key-value heads, tokens, head size], as views of larger buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key_buffer: torch.Tensor | None = None
+        self.value_buffer: torch.Tensor | None = None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Appends along the token axis and returns all keys and values so far."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        old = self.get_seq_length()
+        new = old + key_states.shape[-2]
+        if self.key_buffer is None or self.value_buffer is None or self.key_buffer.shape[-2] < new:
+            self._make_room(key_states, value_states, old, new)
+        assert self.key_buffer is not None
+        assert self.value_buffer is not None
+        self.key_buffer[:, :, old:new] = key_states
+        self.value_buffer[:, :, old:new] = value_states
+        self.keys = self.key_buffer[:, :, :new]
+        self.values = self.value_buffer[:, :, :new]
+        return self.keys, self.values
+
+    def _make_room(self, key_states: torch.Tensor, value_states: torch.Tensor, old: int, new: int) -> None:
+        room = max(new + ROOM, 2 * old)
+        keys = key_states.new_empty((*key_states.shape[:2], room, key_states.shape[-1]))
+        values = value_states.new_empty((*value_states.shape[:2], room, value_states.shape[-1]))
+        if old:
+            keys[:, :, :old] = self.keys
+            values[:, :, :old] = self.values
+        self.key_buffer, self.value_buffer = keys, values
+
+    def select_rows(self, rows: torch.Tensor) -> None:
+        """Keeps these rows, in this order."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+        self.key_buffer = self.value_buffer = None
+
+    def repeated(self, rows: int) -> "GrowingLayer":
+        """A layer of `rows` rows that start alike; nothing is copied until it grows."""
+        layer = GrowingLayer()
+        layer.lazy_initialization(self.keys, self.values)
+        layer.keys = self.keys.expand(rows, -1, -1, -1)
+        layer.values = self.values.expand(rows, -1, -1, -1)
+        return layer
+
+
+class GrowingCache(Cache):  # type: ignore[misc]
+    """A cache of GrowingLayers, for decoder models whose layers all attend to everything before them."""
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=GrowingLayer)
+
+    def select_rows(self, rows: torch.Tensor) -> None:
+        """Keeps these rows of every layer, in this order."""
+        for layer in self.layers:
+            layer.select_rows(rows)
+
+    def repeated(self, rows: int) -> "GrowingCache":
+        """A cache of `rows` rows, each starting with this cache's only row, which itself stays as it is."""
+        cache = GrowingCache()
+        cache.layers = [layer.repeated(rows) for layer in self.layers]
+        return cache

@@ -1,0 +1,103 @@
+"""This machine: what it is and which device computes."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm-eval", "llama-cpp-python", "gguf")
+
+
+def device() -> str:
+    """`cuda` where torch sees a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def describe(dtype: str) -> dict[str, Any]:
+    """The `machine` of report.json: processor, cores, memory in bytes, accelerator, versions."""
+    import psutil
+    import torch
+
+    return {
+        "cpu": cpu_name(),
+        "cores": psutil.cpu_count(logical=True),
+        "memory_bytes": psutil.virtual_memory().total,
+        "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "versions": {"python": platform.python_version(), "dtype": dtype, **versions()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """The installed version of each main library; those that are not installed are left out."""
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu_name() -> str:
+    """The processor's model name, as the operating system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def largest_gpu_bytes() -> tuple[int | None, str]:
+    """Memory of the largest NVIDIA GPU (null without one), and how that is known. Loads no torch."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None, "no NVIDIA GPU was found (nvidia-smi is not there)"
+    query = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answered = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        sizes = [int(line) * 2**20 for line in answered.stdout.split()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None, "no NVIDIA GPU was found (nvidia-smi does not answer)"
+    if not sizes:
+        return None, "no NVIDIA GPU was found"
+    return max(sizes), f"a GPU with {max(sizes) / 2**30:.0f} GiB was found"
+
+
+def hub_models_available(names: Sequence[str]) -> tuple[bool, str]:
+    """Whether these models can be had: from a folder, from the hub's cache, or from the hub itself."""
+    missing = [name for name in names if not os.path.isdir(name) and not _cached(name)]
+    if not missing:
+        return True, "the models are on this machine"
+    if _hub_answers():
+        return True, "the hub answers"
+    return False, f"the hub does not answer, and {', '.join(missing)} is not on this machine"
+
+
+def _cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _hub_answers() -> bool:
+    import socket
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    host = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((host.hostname or "", host.port or 443), timeout=3):
+            return True
+    except OSError:
+        return False

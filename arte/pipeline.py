@@ -1,0 +1,356 @@
+"""The whole of ARTE in the order it happens.
+
+elicit     the teacher drafts questions and rationales           (paper 3.1)
+prefer     each draft is shown to the student as an example      (paper 3.2)
+align      the teacher learns what the student learns from       (paper 3.3)
+tailor     the aligned teacher drafts again                      (paper 3.4)
+distill    a student is trained on each arm's drafts             (paper 3.4)
+evaluate   every arm answers the same test items
+export     the student becomes device files, checked against it
+bench      the files are measured, on this machine and the task
+report     what came out, with intervals
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from arte import machine, models, preflight, report, tasks
+from arte.provenance import describe, digest, plain
+from arte.recipe import STAGES, Recipe, StageName
+from arte.report.contract import Report
+from arte.rows import Example, Item, Pair, read_rows
+from arte.stages.evaluate import Slice
+from arte.workspace import Figures, Finished, StageFolder, Workspace
+
+TRAINED: tuple[Literal["unaligned", "arte"], ...] = ("unaligned", "arte")
+"""The arms that train a student, in order."""
+
+
+def run(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    until: StageName = "report",
+    redo: Iterable[StageName] = (),
+    say: Callable[[str], None] = print,
+) -> Report | None:
+    """Runs the recipe in the folder `out`, or goes on where an earlier run of it stopped, and returns its report.
+
+    Stops after the stage `until`; the report is made only at the end of a whole run. `say` gets one line a stage.
+    Raises the errors of arte.errors; what was done stays on disk.
+    """
+    preflight.check(recipe)
+    with Workspace.open(Path(out), recipe, redo=frozenset(redo)) as workspace:
+        whole = _Run(recipe, workspace, say)
+        for name, stage in whole.stages().items():
+            if STAGES.index(name) > STAGES.index(until):
+                return None
+            whole.tell(name, stage())
+        return report.write(workspace.root) if until == "report" else None
+
+
+class _Run:
+    """One run: what its stages are given and what they leave behind."""
+
+    def __init__(self, recipe: Recipe, workspace: Workspace, say: Callable[[str], None]) -> None:
+        self.recipe = recipe
+        self.workspace = workspace
+        self.say = say
+        self.task = tasks.load(recipe.task.name)
+        self.splits = self.task.splits(recipe.task, recipe.seed)
+        self.teacher = models.resolve(recipe.teacher)
+        self.student = models.resolve(recipe.student)
+        self.done: dict[str, Finished] = {}
+        self.dtype = models.compute_dtype(recipe.student.dtype)
+        describe(workspace.root, recipe, self.teacher, self.student, self.dtype)
+
+    def stages(self) -> dict[StageName, Callable[[], Finished]]:
+        """The stages in front of the report, in order; without the arm that needs them, some are left out."""
+        drafted: dict[StageName, Callable[[], Finished]] = {"elicit": self.elicit}
+        aligned: dict[StageName, Callable[[], Finished]] = {
+            "prefer": self.prefer,
+            "align": self.align,
+            "tailor": self.tailor,
+        }
+        measured: dict[StageName, Callable[[], Finished]] = {
+            "evaluate": self.evaluate,
+            "export": self.export,
+            "bench": self.bench,
+        }
+        if not self._trained_arms():
+            return measured
+        if "arte" not in self.recipe.arms:
+            aligned = {}
+        return drafted | aligned | {"distill": self.distill} | measured
+
+    def tell(self, name: StageName, finished: Finished) -> None:
+        """One line for the terminal."""
+        self.done[name] = finished
+        kept = " (kept from before)" if finished.kept else ""
+        self.say(f"{name:9s} {finished.seconds:7.1f} s{kept}")
+        (self.workspace.root / "kept.json").write_text(json.dumps([n for n, f in self.done.items() if f.kept]))
+
+    def elicit(self) -> Finished:
+        """Questions and rationales from the teacher as it is."""
+        from arte.stages.elicit import elicit
+
+        def work(folder: StageFolder) -> Figures:
+            return elicit(
+                folder,
+                self._engine(self.teacher.path),
+                self.task,
+                self.splits.seeds,
+                self._held_out(),
+                self.recipe.elicit,
+                styles=self.recipe.elicit.styles,
+                rationale_temperature=self.recipe.elicit.temperature,
+                seed=self.recipe.seed,
+            )
+
+        given = {
+            "elicit": self.recipe.elicit,
+            "teacher": self.teacher.sha256,
+            "drafts_in": self.recipe.teacher.drafts_in,
+            "seeds": digest(self.splits.seeds),
+            "held_out": digest(self._held_out()),
+            "seed": self.recipe.seed,
+        }
+        return self.workspace.stage("elicit", plain(given), work)
+
+    def prefer(self) -> Finished:
+        """The student's preference among the drafts."""
+        from arte.generation.transformers import TransformersEngine
+        from arte.preference import Score
+        from arte.preference.icl import IclAccuracy, IclLogprob
+        from arte.stages.prefer import prefer
+
+        settings = self.recipe.prefer
+
+        def work(folder: StageFolder) -> Figures:
+            model, tokenizer = self._load(self.student.path, self.dtype)
+            engine = TransformersEngine(model, tokenizer)
+            scorer: Score
+            if settings.score == "icl_logprob":
+                scorer = IclLogprob(engine, model, tokenizer, self.task, self.splits.probes, settings.batch_size)
+            else:
+                limit = self.recipe.evaluate.max_tokens
+                scorer = IclAccuracy(engine, self.task, self.splits.probes, settings.batch_size, limit)
+            elicited = self.done["elicit"].path
+            per_prompt = self.recipe.elicit.questions_per_prompt
+            return prefer(folder, elicited, scorer, self.task, settings, per_prompt, self.recipe.seed)
+
+        given = {
+            "prefer": settings,
+            "elicit": self.done["elicit"].fingerprint,
+            "student": self.student.sha256,
+            "probes": digest(self.splits.probes),
+            "seed": self.recipe.seed,
+        }
+        return self.workspace.stage("prefer", plain(given), work)
+
+    def align(self) -> Finished:
+        """The teacher, trained on the student's preference."""
+        from arte.stages.align import align
+
+        def work(folder: StageFolder) -> Figures:
+            model, tokenizer = self._load(self.teacher.path, self._trained_dtype())
+            pairs = read_rows(self.done["prefer"].path / "pairs.jsonl", Pair)
+            return align(
+                folder, pairs, model, tokenizer, self.recipe.align, bf16=self.dtype == "bfloat16", seed=self.recipe.seed
+            )
+
+        given = {
+            "align": self.recipe.align,
+            "prefer": self.done["prefer"].fingerprint,
+            "teacher": self.teacher.sha256,
+            "seed": self.recipe.seed,
+        }
+        return self.workspace.stage("align", plain(given), work)
+
+    def tailor(self) -> Finished:
+        """Questions and rationales from the aligned teacher, under the naive prompt."""
+        from arte.stages.elicit import elicit
+
+        settings = self.recipe.tailor
+
+        def work(folder: StageFolder) -> Figures:
+            return elicit(
+                folder,
+                self._engine(self.teacher.path, adapter=self.done["align"].path / "adapter"),
+                self.task,
+                self.splits.seeds,
+                self._held_out(),
+                self.recipe.elicit,
+                styles=[None] * settings.rationales,
+                rationale_temperature=settings.temperature,
+                seed=self.recipe.seed + 1,
+            )
+
+        given = {
+            "tailor": settings,
+            "elicit": self.recipe.elicit,
+            "align": self.done["align"].fingerprint,
+            "drafts_in": self.recipe.teacher.drafts_in,
+            "seeds": digest(self.splits.seeds),
+            "held_out": digest(self._held_out()),
+            "seed": self.recipe.seed,
+        }
+        return self.workspace.stage("tailor", plain(given), work)
+
+    def distill(self) -> Finished:
+        """One student for each arm that trains, on equally many examples."""
+        from arte.stages.distill import accepted_examples, distill, equal_share
+
+        source: dict[str, StageName] = {"unaligned": "elicit", "arte": "tailor"}
+        drafted = {arm: self.done[source[arm]] for arm in self._trained_arms()}
+
+        def work(folder: StageFolder) -> Figures:
+            every: dict[str, list[Example]] = {arm: accepted_examples(stage.path) for arm, stage in drafted.items()}
+            arms = equal_share(every, self.recipe.distill.examples, self.recipe.seed)
+            tokens = 0
+            for arm, examples in arms.items():
+                whole = folder.path / arm / "tokens.json"
+                if whole.exists():
+                    tokens += int(whole.read_text())
+                    continue
+                model, tokenizer = self._load(self.student.path, self._trained_dtype())
+                trained_on = distill(
+                    folder.path / arm,
+                    examples,
+                    self.task,
+                    model,
+                    tokenizer,
+                    self.recipe.distill,
+                    bf16=self.dtype == "bfloat16",
+                    seed=self.recipe.seed,
+                )
+                whole.write_text(str(trained_on))
+                tokens += trained_on
+            return Figures(tokens_in=tokens)
+
+        given = {
+            "distill": self.recipe.distill,
+            "drafted": {arm: stage.fingerprint for arm, stage in drafted.items()},
+            "student": self.student.sha256,
+            "seed": self.recipe.seed,
+        }
+        return self.workspace.stage("distill", plain(given), work)
+
+    def evaluate(self) -> Finished:
+        """Every arm's student on the same test items."""
+        from arte.stages.answering import Answering
+        from arte.stages.evaluate import evaluate
+
+        def work(folder: StageFolder) -> Figures:
+            tokens_in = tokens_out = 0
+            for arm in self.recipe.arms:
+                if (folder.path / arm / "samples.jsonl").exists():
+                    continue
+                engine = self._engine(self._student_folder(arm))
+                settings = self.recipe.evaluate
+                replies = folder.path / f"{arm}.replies.jsonl"
+                answering = Answering(engine, replies, settings.batch_size, settings.max_tokens)
+                evaluate(
+                    folder.path / arm,
+                    self._slices(None),
+                    self.splits.seeds,
+                    self.task,
+                    engine.render,
+                    answering,
+                    settings,
+                )
+                tokens_in, tokens_out = tokens_in + answering.tokens_in, tokens_out + answering.tokens_out
+            return Figures(tokens_in=tokens_in, tokens_out=tokens_out)
+
+        given = {
+            "evaluate": self.recipe.evaluate,
+            "students": self._students(),
+            "arms": self.recipe.arms,
+            "test": digest([*self.splits.test, *self.splits.unseen]),
+        }
+        return self.workspace.stage("evaluate", plain(given), work)
+
+    def export(self) -> Finished:
+        """Device files of the shipped student, each with its parity."""
+        from arte.stages.export import export
+
+        def work(folder: StageFolder) -> Figures:
+            name = f"{self.recipe.name}-{self.recipe.scale}"
+            return export(folder.path, self._shipped(), name, self.task, self.splits.seeds, self.recipe.export)
+
+        given = {"export": self.recipe.export, "students": self._students()}
+        return self.workspace.stage("export", plain(given), work)
+
+    def bench(self) -> Finished:
+        """Speed, memory and accuracy of each file on this machine."""
+        from arte.stages.bench import bench
+
+        def work(folder: StageFolder) -> Figures:
+            return bench(
+                folder.path,
+                self.done["export"].path,
+                self.done["evaluate"].path / self._shipped_arm() / "samples.jsonl",
+                self._slices(self.recipe.bench.test),
+                self.splits.seeds,
+                self.task,
+                self._shipped(),
+                self.recipe,
+            )
+
+        given = {
+            "bench": self.recipe.bench,
+            "evaluate": self.done["evaluate"].fingerprint,
+            "export": self.done["export"].fingerprint,
+            "devices": self.recipe.devices,
+        }
+        return self.workspace.stage("bench", plain(given), work)
+
+    def _engine(self, folder: Path, adapter: Path | None = None) -> Any:
+        from arte.generation.int8 import to_int8
+        from arte.generation.transformers import TransformersEngine
+        from arte.stages.align import merge_adapter
+
+        model, tokenizer = self._load(folder, self.dtype)
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
+        if folder == self.teacher.path and self.recipe.teacher.drafts_in == "int8" and self._plain_cpu():
+            model = to_int8(model)
+        return TransformersEngine(model, tokenizer)
+
+    def _plain_cpu(self) -> bool:
+        return machine.device() == "cpu" and self.dtype == "float32"
+
+    def _load(self, folder: Path, dtype: str) -> Any:
+        settings = self.recipe.teacher if folder == self.teacher.path else self.recipe.student
+        return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
+
+    def _trained_dtype(self) -> str:
+        # On a CPU the master weights stay float32 and only the products are bfloat16 where that is the faster type.
+        return "float32" if machine.device() == "cpu" else self.dtype
+
+    def _held_out(self) -> list[Item]:
+        return [*self.splits.probes, *self.splits.test, *self.splits.unseen]
+
+    def _slices(self, most: int | None) -> dict[Slice, Sequence[Item]]:
+        if most is not None:
+            return {"test": self.splits.test[:most]}
+        return {"test": self.splits.test, "unseen": self.splits.unseen}
+
+    def _trained_arms(self) -> list[Literal["unaligned", "arte"]]:
+        return [arm for arm in TRAINED if arm in self.recipe.arms]
+
+    def _shipped_arm(self) -> str:
+        return [arm for arm in ("untrained", *TRAINED) if arm in self.recipe.arms][-1]
+
+    def _students(self) -> list[str]:
+        """Fingerprints of the students that are there to be measured."""
+        trained = [self.done["distill"].fingerprint] if "distill" in self.done else []
+        return [self.student.sha256, *trained]
+
+    def _student_folder(self, arm: str) -> Path:
+        return self.student.path if arm == "untrained" else self.done["distill"].path / arm / "model"
+
+    def _shipped(self) -> Path:
+        return self._student_folder(self._shipped_arm())

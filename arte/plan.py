@@ -1,0 +1,149 @@
+"""What a run will cost, before any model is loaded: tokens, time, memory and disk of each stage.
+
+Tokens come from the recipe's counts and the typical lengths below, floating-point operations from tokens and
+parameters (2 a token and parameter for a forward pass, 6 for training, 4 where only an adapter learns), seconds from
+the speed of a matrix product measured here. On a GPU, decoding is limited by memory rather than by products, so an
+estimate there is rough; the report sets each stage's plan beside what it took.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from arte.recipe import Model, Recipe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Typical lengths in tokens, measured on starter runs (LOG.md).
+SEED = 75
+QUESTION = 60
+RATIONALE = 70
+INSTRUCTION = 60
+STUDENT_PROMPT = 70
+ANSWER = 70
+ACCEPTED_QUESTIONS = 0.75
+ACCEPTED_RATIONALES = 0.55
+
+ITEMS = {"gsm8k": 1319, "starter": 400}
+"""Test items where `task.test` is null."""
+
+EFFICIENCY = 0.55
+"""Share of a large matrix product's speed that a whole model reaches, measured on starter runs (LOG.md)."""
+NAMED_SIZE = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z0-9])", re.IGNORECASE)
+
+
+def parameters(model: Model) -> int | None:
+    """How many parameters a model has, by its files or its name; None where neither says."""
+    from arte import models
+
+    known = models.known_parameters(model)
+    if known is not None:
+        return known
+    sizes = NAMED_SIZE.findall(model.name)
+    return int(float(sizes[-1][0]) * {"b": 1e9, "m": 1e6}[sizes[-1][1].lower()]) if sizes else None
+
+
+def rows(recipe: Recipe) -> list[dict[str, Any]]:
+    """One row a stage: stage, tokens_in, tokens_out, seconds, note. Null where it cannot be told.
+
+    Raises UnknownName for an unknown task.
+    """
+    from arte import models, tasks
+
+    tasks.load(recipe.task.name)
+    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
+    speed = EFFICIENCY * models.products_per_second(recipe.student.dtype)
+
+    def seconds(tokens: float, size: int | None, each: int = 2) -> float | None:
+        return None if size is None else each * size * tokens / speed
+
+    def row(stage: str, tokens_in: float, tokens_out: float, took: float | None, note: str = "") -> dict[str, Any]:
+        return {
+            "stage": stage,
+            "tokens_in": round(tokens_in),
+            "tokens_out": round(tokens_out),
+            "seconds": None if took is None else round(took, 1),
+            "note": note,
+        }
+
+    elicit, prefer, distill = recipe.elicit, recipe.prefer, recipe.distill
+    styles = len(elicit.styles)
+
+    def drafting(rationales: int) -> tuple[float, float]:
+        drafted = elicit.questions / ACCEPTED_QUESTIONS
+        prompts = drafted / elicit.questions_per_prompt
+        tokens_in = prompts * (INSTRUCTION + elicit.seeds_per_prompt * SEED)
+        tokens_in += elicit.questions * rationales * (INSTRUCTION + QUESTION)
+        return tokens_in, drafted * QUESTION + elicit.questions * rationales * RATIONALE
+
+    told_in, told_out = drafting(styles)
+    again_in, again_out = drafting(recipe.tailor.rationales)
+    accepted = elicit.questions * styles * ACCEPTED_RATIONALES
+    drafts = min(accepted, prefer.drafts or accepted)
+    scored = drafts * recipe.task.probes * (STUDENT_PROMPT + ANSWER)
+    decoded = drafts * recipe.task.probes * ANSWER if prefer.score == "icl_accuracy" else 0
+    pair_tokens = prefer.question_pairs * 2 * (
+        INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * QUESTION
+    ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
+    trained = sum(arm != "untrained" for arm in recipe.arms)
+    sft = trained * distill.examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
+    items = recipe.task.test or ITEMS[recipe.task.name]
+    asked, answered = items * STUDENT_PROMPT, items * ANSWER
+    arms, files = len(recipe.arms), len(recipe.export.targets)
+    checked = recipe.export.prompts * (STUDENT_PROMPT + ANSWER) * (1 + files)
+    filed = recipe.bench.test or items
+    timed = recipe.bench.repeats * (2 * recipe.bench.prompt_tokens + recipe.bench.generated_tokens)
+    benched = files * (timed + filed * (STUDENT_PROMPT + ANSWER))
+    return [
+        row("elicit", told_in, told_out, seconds(told_in + told_out, teacher)),
+        row(
+            "prefer", scored, decoded, seconds(scored + decoded, student), f"{drafts:.0f} × {recipe.task.probes} probes"
+        ),
+        # Reference log-probabilities take one forward pass more.
+        row("align", pair_tokens, 0, seconds(pair_tokens * (1 + recipe.align.epochs * 2), teacher)),
+        row("tailor", again_in, again_out, seconds(again_in + again_out, teacher)),
+        row("distill", sft, 0, seconds(sft, student, 6), f"{trained} arms"),
+        row("evaluate", arms * asked, arms * answered, seconds(arms * (asked + answered), student), f"{arms} arms"),
+        row("export", checked, 0, seconds(checked, student), f"{files} files"),
+        row("bench", benched, 0, seconds(benched, student), f"{files} files"),
+    ]
+
+
+def memory_bytes(recipe: Recipe) -> int | None:
+    """Most memory at once: a model's weights with what its stage needs besides."""
+    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
+    if teacher is None or student is None:
+        return None
+    # Weights at 4 bytes; training all weights keeps gradients and two moments besides.
+    return round(max(4 * teacher * 1.5, 16 * student if recipe.distill.method == "full" else 6 * student) + 2**30)
+
+
+def disk_bytes(recipe: Recipe) -> int | None:
+    """Disk of the run folder and the model cache: weights in bfloat16, trained students in float32, device files."""
+    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
+    if teacher is None or student is None:
+        return None
+    trained = sum(arm != "untrained" for arm in recipe.arms)
+    return 2 * (teacher + student) + trained * 4 * student + 12 * student + len(recipe.export.targets) * 2 * student
+
+
+def table(recipe: Recipe) -> "Table":
+    """The plan for people."""
+    from rich.table import Table
+
+    made = Table(title=f"{recipe.name} at scale {recipe.scale}: {recipe.teacher.name} → {recipe.student.name}")
+    for column in ("stage", "tokens in", "tokens out", "minutes", ""):
+        made.add_column(column, justify="left" if column in ("stage", "") else "right")
+    every = rows(recipe)
+    for row in every:
+        minutes = "?" if row["seconds"] is None else f"{row['seconds'] / 60:.1f}"
+        made.add_row(row["stage"], f"{row['tokens_in']:,}", f"{row['tokens_out']:,}", minutes, row["note"])
+    known = [row["seconds"] for row in every if row["seconds"] is not None]
+    memory, disk = memory_bytes(recipe), disk_bytes(recipe)
+    made.add_section()
+    made.add_row("all", "", "", f"{sum(known) / 60:.1f}" if len(known) == len(every) else "?", "")
+    made.caption = (
+        f"memory {'?' if memory is None else f'{memory / 2**30:.1f} GiB'}, "
+        f"disk {'?' if disk is None else f'{disk / 2**30:.1f} GiB'}, money 0 (models run on this machine)"
+    )
+    return made

@@ -1,0 +1,95 @@
+"""The two in-context scores: exact match (the paper's) and log-probability of the gold solution.
+
+A yes/no answer on 40 probes has a standard error of up to 8 points, more than most drafts differ by; the
+log-probability of the gold solution moves with every draft and needs one forward pass and no decoding (Nuggets, arXiv
+2312.10302, measures usefulness in the same way). Both share the draft's prefix: it is run once for all its probes.
+"""
+
+from typing import Any
+
+import torch
+
+from arte.generation import Engine, Message, Prompt
+from arte.generation.prefix import common_prefix, pad_left, run_prefix
+from arte.rows import Example, Item
+from arte.tasks.task import Task
+
+
+def one_shot(task: Task, example: Example | None, item: Item) -> list[Message]:
+    """The probe's prompt with the example as the turn before it, in the form in which the student is trained."""
+    shown = []
+    if example is not None:
+        shown = [
+            *task.student_prompt(example.question),
+            {"role": "assistant", "content": task.completion(example.rationale, example.answer)},
+        ]
+    return [*shown, *task.student_prompt(item.question)]
+
+
+class IclLogprob:
+    """Mean log-probability a token (nats) of each probe's gold solution and answer, given the example."""
+
+    def __init__(self, engine: Engine, model: Any, tokenizer: Any, task: Task, probes: list[Item], batch: int) -> None:
+        self.engine = engine
+        self.model = model
+        self.tokenizer = tokenizer
+        self.task = task
+        self.probes = probes
+        self.batch = batch
+        self.golds = [self._ids(task.completion(probe.rationale, probe.answer)) for probe in probes]
+
+    def values(self, example: Example | None) -> list[float]:
+        """One value for each probe, in order. One forward pass of the shared prefix, then the probes in batches."""
+        prompts = [self._ids(self.engine.render(one_shot(self.task, example, probe))) for probe in self.probes]
+        shared = common_prefix([prompt + gold for prompt, gold in zip(prompts, self.golds, strict=True)])
+        # The last prompt token must stay outside the prefix: its logits are what the first gold token is read from.
+        shared = min(shared, min(len(prompt) for prompt in prompts) - 1)
+        values = [0.0] * len(self.probes)
+        order = sorted(range(len(self.probes)), key=lambda place: len(self.golds[place]))
+        with torch.inference_mode():
+            prefix = run_prefix(self.model, prompts[0][:shared])
+            for start in range(0, len(order), self.batch):
+                places = order[start : start + self.batch]
+                rests = [prompts[place][shared:] + self.golds[place] for place in places]
+                batch = pad_left(rests, shared, self.model.device)
+                keep = max(len(self.golds[place]) for place in places) + 1
+                logits = self.model(
+                    input_ids=batch.ids,
+                    attention_mask=batch.mask,
+                    position_ids=batch.position,
+                    past_key_values=prefix.repeated(len(places)) if shared else None,
+                    logits_to_keep=keep,
+                ).logits
+                for row, place in enumerate(places):
+                    gold = torch.tensor(self.golds[place], device=logits.device)
+                    before = logits[row, keep - 1 - len(gold) : keep - 1].float()
+                    values[place] = float(torch.log_softmax(before, dim=-1).gather(-1, gold[:, None]).mean())
+        return values
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+class IclAccuracy:
+    """1.0 where the student's greedy answer to the probe is the gold one, else 0.0 (paper, equations 1 and 3)."""
+
+    def __init__(self, engine: Engine, task: Task, probes: list[Item], batch: int, max_tokens: int) -> None:
+        self.engine = engine
+        self.task = task
+        self.probes = probes
+        self.batch = batch
+        self.max_tokens = max_tokens
+
+    def values(self, example: Example | None) -> list[float]:
+        """One value for each probe, in order, decoded in batches that share the example's prefix."""
+        values = []
+        for start in range(0, len(self.probes), self.batch):
+            probes = self.probes[start : start + self.batch]
+            prompts = [Prompt(self.engine.render(one_shot(self.task, example, probe))) for probe in probes]
+            answers = self.engine.generate(prompts, max_tokens=self.max_tokens, temperature=0.0)
+            values += [
+                float(self.task.strict(answer.text) == probe.answer)
+                for answer, probe in zip(answers, probes, strict=True)
+            ]
+        return values

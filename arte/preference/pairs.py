@@ -1,0 +1,133 @@
+"""Which drafts the student prefers: from the table of draft and probe values to DPO pairs (paper, section 3.3).
+
+The score of a rationale is its mean over probes, the score of a question the mean of its rationales' (equations 2
+and 4). Questions: one from the top quarter against one from the bottom quarter. Rationales: the best of a question
+against the worst of the same question, under the naive prompt, with the style prompt erased.
+"""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+
+from arte.recipe import Prefer
+from arte.rows import Pair, Question, Rationale, Score
+from arte.tasks.task import Task
+
+
+def rationale_scores(scores: Sequence[Score]) -> dict[str, float]:
+    """Mean value over probes of each scored rationale, by id."""
+    values = defaultdict(list)
+    for score in scores:
+        values[score.rationale_id].append(score.value)
+    return {rationale: fmean(those) for rationale, those in values.items()}
+
+
+def question_scores(scores: Sequence[Score]) -> dict[str, float]:
+    """Mean score of each question's scored rationales, by question id."""
+    question_of = {score.rationale_id: score.question_id for score in scores}
+    values = defaultdict(list)
+    for rationale, value in rationale_scores(scores).items():
+        values[question_of[rationale]].append(value)
+    return {question: fmean(those) for question, those in values.items()}
+
+
+def rationale_pairs(
+    task: Task,
+    questions: dict[str, Question],
+    rationales: Sequence[Rationale],
+    scores: Sequence[Score],
+    settings: Prefer,
+) -> list[Pair]:
+    """At most `rationale_pairs` pairs, one a question: its best-scored against its worst-scored rationale.
+
+    Questions with one scored rationale, with a gap below `margin`, or with two that read alike give none. The widest
+    gaps come first.
+    """
+    value = rationale_scores(scores)
+    by_question = defaultdict(list)
+    for rationale in rationales:
+        if rationale.id in value:
+            by_question[rationale.question_id].append(rationale)
+    pairs = []
+    for question_id, those in by_question.items():
+        best = max(those, key=lambda rationale: value[rationale.id])
+        worst = min(those, key=lambda rationale: value[rationale.id])
+        gap = value[best.id] - value[worst.id]
+        if best.text == worst.text or gap <= 0 or gap < settings.margin:
+            continue
+        assert best.answer is not None
+        assert worst.answer is not None
+        prompt = task.rationale_prompt(questions[question_id].text, None)
+        pairs.append(
+            Pair(
+                level="rationale",
+                prompt=json.dumps(prompt, ensure_ascii=False),
+                chosen=task.completion(best.text, best.answer),
+                rejected=task.completion(worst.text, worst.answer),
+                chosen_id=best.id,
+                rejected_id=worst.id,
+                margin=gap,
+            )
+        )
+    pairs.sort(key=lambda pair: (-pair.margin, pair.chosen_id))
+    return pairs[: settings.rationale_pairs]
+
+
+def question_pairs(
+    task: Task,
+    questions: dict[str, Question],
+    scores: Sequence[Score],
+    settings: Prefer,
+    per_prompt: int,
+    seed: int,
+) -> list[Pair]:
+    """At most `question_pairs` pairs: questions of the top quarter against as many of the bottom quarter.
+
+    A pair holds as many questions a side as a prompt asks for (fewer where a quarter holds fewer), so that its answers
+    have the form they have in generation; each side's are drawn without repetition until the quarter is used up. The
+    prompt is the one that the first chosen question was drawn under.
+    """
+    value = question_scores(scores)
+    ranked = sorted(value, key=lambda question: (-value[question], question))
+    quarter = len(ranked) // 4
+    if not quarter:
+        return []
+    random_state = random.Random(f"question-pairs-{seed}")
+    top, bottom = _Deck(ranked[:quarter], random_state), _Deck(ranked[-quarter:], random_state)
+    size = min(per_prompt, quarter)
+    pairs = []
+    for _ in range(settings.question_pairs):
+        chosen, rejected = top.take(size), bottom.take(size)
+        gap = fmean(value[question] for question in chosen) - fmean(value[question] for question in rejected)
+        if gap <= 0 or gap < settings.margin:
+            continue
+        pairs.append(
+            Pair(
+                level="question",
+                prompt=questions[chosen[0]].prompt,
+                chosen=task.questions_text([(questions[q].text, questions[q].target) for q in chosen]),
+                rejected=task.questions_text([(questions[q].text, questions[q].target) for q in rejected]),
+                chosen_id="+".join(chosen),
+                rejected_id="+".join(rejected),
+                margin=gap,
+            )
+        )
+    return pairs
+
+
+class _Deck:
+    """Cards drawn in random order, shuffled anew when they run out."""
+
+    def __init__(self, cards: list[str], random_state: random.Random) -> None:
+        self.cards = cards
+        self.random_state = random_state
+        self.left: list[str] = []
+
+    def take(self, count: int) -> list[str]:
+        """`count` different cards."""
+        if len(self.left) < count:
+            self.left = self.random_state.sample(self.cards, len(self.cards))
+        taken, self.left = self.left[:count], self.left[count:]
+        return taken

@@ -1,0 +1,38 @@
+"""What a run was made from: the JSON that fingerprints its stages, and the files that its report reads."""
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from arte import machine, plan
+from arte.models import ModelFolder
+from arte.recipe import Recipe, Settings
+from arte.rows import Row
+
+
+def plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stage is given, settings as JSON."""
+    return {name: v.model_dump(mode="json") if isinstance(v, Settings) else v for name, v in given.items()}
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of rows, in order."""
+    return hashlib.sha256("\n".join(row.model_dump_json() for row in rows).encode()).hexdigest()
+
+
+def describe(run: Path, recipe: Recipe, teacher: ModelFolder, student: ModelFolder, dtype: str) -> None:
+    """Writes models.json, machine.json and plan.json into the run folder, and adds this command to commands.txt."""
+    described = {
+        role: {"name": m.name, "source": m.source, "sha256": m.sha256, "parameters": m.parameters}
+        for role, m in (("teacher", teacher), ("student", student))
+    }
+    (run / "models.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
+    (run / "machine.json").write_text(json.dumps(machine.describe(dtype), indent=2), encoding="utf-8")
+    (run / "plan.json").write_text(json.dumps(plan.rows(recipe), indent=2), encoding="utf-8")
+    typed = ["arte", *sys.argv[1:]] if Path(sys.argv[0]).name == "arte" else sys.argv
+    with (run / "commands.txt").open("a", encoding="utf-8") as file:
+        file.write(shlex.join(typed) + "\n")

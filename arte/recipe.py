@@ -1,0 +1,166 @@
+"""Every setting of a run, once. A default is written here and nowhere else.
+
+The classes are inert: they hold values and check ranges; they open nothing, download nothing and read no environment.
+The field's name is the YAML key and the command-line key: `elicit.questions=500`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scale = Literal["smoke", "starter", "gpu", "paper"]
+SCALES: tuple[Scale, ...] = ("smoke", "starter", "gpu", "paper")
+Arm = Literal["untrained", "unaligned", "arte"]
+StageName = Literal["elicit", "prefer", "align", "tailor", "distill", "evaluate", "export", "bench", "report"]
+STAGES: tuple[StageName, ...] = (
+    "elicit",
+    "prefer",
+    "align",
+    "tailor",
+    "distill",
+    "evaluate",
+    "export",
+    "bench",
+    "report",
+)
+Style = Literal["steps", "brief", "equations", "child"]
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Settings(BaseModel):
+    """A frozen section; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Task(Settings):
+    name: str = Field("gsm8k", description="A task that `arte tasks` lists.")
+    data: str | None = Field(
+        None, description="A folder with train.jsonl and test.jsonl instead of the hub (tasks that have data)."
+    )
+    seeds: Count = Field(64, description="How many gold items the teacher may see as seeds.")
+    probes: Count = Field(24, description="How many held-out gold items the student's preference is measured on.")
+    test: Count | None = Field(None, description="How many test items are used; null for all of them.")
+
+
+class Model(Settings):
+    name: str = Field(
+        description="A hub id, a local folder, a .gguf file, or a starter model (smollm2-135m-instruct, "
+        "qwen2.5-coder-0.5b-instruct), or tiny-taught-teacher / tiny-random-teacher / tiny-random-student, made here."
+    )
+    source: Literal["auto", "hub", "folder", "index"] = Field(
+        "auto", description="auto: a folder or file if it exists, else a starter model's pinned package, else the hub."
+    )
+    revision: str | None = Field(None, description="A hub commit, branch or tag.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: the faster of the two for matrix products here, measured at the start."
+    )
+    drafts_in: Literal["auto", "int8"] = Field(
+        "auto", description="int8: a teacher drafts with 8-bit weights on a CPU without bfloat16; training is not."
+    )
+    trust_remote_code: bool = Field(False, description="Run code that comes with the model. Only with models you read.")
+
+
+class Elicit(Settings):
+    questions: Count = Field(250, description="Accepted questions asked for.")
+    attempts: Positive = Field(4.0, description="Give up after this many drafted questions for each one asked for.")
+    seeds_per_prompt: Count = Field(3, description="Seed problems shown in each prompt (paper: 3).")
+    questions_per_prompt: Count = Field(5, description="New problems asked for in each prompt (paper: 5).")
+    styles: Annotated[tuple[Style, ...], Field(min_length=1)] = Field(
+        ("steps", "brief", "equations", "child"), description="Rationales for each question, one per style (paper: 4)."
+    )
+    temperature: Positive = Field(1.0, description="Sampling temperature of questions and rationales (paper: 1.0).")
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.95, description="Nucleus of the sampling.")
+    question_tokens: Count = Field(512, description="Most new tokens for one prompt's questions.")
+    rationale_tokens: Count = Field(256, description="Most new tokens for a rationale.")
+    near_duplicate: Fraction = Field(0.9, description="Similarity of words (0 to 1) from which two are the same.")
+    contamination_words: Count = Field(8, description="Words in a row shared with a probe or test item that condemn.")
+    batch_size: Count = Field(32, description="Prompts generated together; a killed run redoes at most one batch.")
+
+
+class Prefer(Settings):
+    score: Literal["icl_accuracy", "icl_logprob"] = Field(
+        "icl_logprob", description="What a probe says: exact match (the paper's), or log-probability of its solution."
+    )
+    drafts: Count | None = Field(None, description="How many accepted rationales are scored; null for all of them.")
+    question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")
+    rationale_pairs: Annotated[int, Field(ge=0)] = Field(250, description="Most pairs of rationales (paper: 250).")
+    margin: Annotated[float, Field(ge=0.0)] = Field(0.0, description="No pair where the scores differ by less.")
+    batch_size: Count = Field(16, description="Probes scored together.")
+
+
+class Align(Settings):
+    learning_rate: Positive = Field(5e-5, description="Peak rate (paper: 1e-7, for full fine-tuning of 70B).")
+    beta: Positive = Field(0.1, description="Strength of the pull towards the teacher before alignment.")
+    epochs: Positive = Field(1.0, description="Passes over the pairs (paper: 1).")
+    batch_size: Count = Field(16, description="Pairs a step (paper: 16).")
+    micro_batch_size: Count = Field(2, description="Pairs in memory at once; divides batch_size.")
+    warmup: Fraction = Field(0.1, description="Share of steps with a rising rate, then cosine (paper: 0.1).")
+    lora_rank: Count = Field(16, description="Rank of the adapter, on all linear layers.")
+    lora_alpha: Positive = Field(32.0, description="Scale of the adapter, as PEFT counts it.")
+    max_tokens: Count = Field(1024, description="Longest prompt with answer; a longer pair is an error, never cut.")
+
+
+class Tailor(Settings):
+    temperature: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="Of rationales from the aligned teacher (paper: 0, one a question). Questions: elicit's."
+    )
+    rationales: Count = Field(1, description="Rationales a question from the aligned teacher; above 1 needs warmth.")
+
+
+class Distill(Settings):
+    method: Literal["full", "lora"] = Field("full", description="All weights, or an adapter merged at the end.")
+    examples: Count = Field(6750, description="Training examples of every arm; fewer where drafts were too few.")
+    learning_rate: Positive = Field(2e-5, description="Peak rate (paper: 2e-5).")
+    epochs: Positive = Field(1.0, description="Passes over the examples (paper: 1).")
+    batch_tokens: Count = Field(2048, description="Tokens a step: examples are packed into rows of this length.")
+    warmup: Fraction = Field(0.03, description="Share of steps with a rising rate, then linear decay (paper: 0.03).")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.0, description="AdamW's decay.")
+    packing: bool = Field(True, description="Fill rows with several examples that do not see each other.")
+    lora_rank: Count = Field(16, description="Rank of the adapter where method is lora.")
+    lora_alpha: Positive = Field(32.0, description="Scale of the adapter where method is lora.")
+
+
+class Evaluate(Settings):
+    shots: Annotated[int, Field(ge=0)] = Field(0, description="Gold examples in front of each test item.")
+    max_tokens: Count = Field(256, description="Most new tokens for an answer.")
+    batch_size: Count = Field(64, description="Test items generated together.")
+
+
+class Export(Settings):
+    targets: tuple[str, ...] = Field(("gguf:q8_0", "gguf:q4_k_m"), description="FORMAT:SCHEME of each file.")
+    strings: Count = Field(200, description="Strings whose token ids must be the torch tokenizer's.")
+    prompts: Count = Field(32, description="Prompts whose greedy answers are compared with torch.")
+
+
+class Bench(Settings):
+    prompt_tokens: Count = Field(512, description="Tokens of the prefill test (pp).")
+    generated_tokens: Count = Field(128, description="Tokens of the decode test (tg).")
+    repeats: Count = Field(5, description="Counted runs after a warm-up.")
+    threads: Count | None = Field(None, description="Threads; null for as many as there are cores.")
+    test: Count | None = Field(None, description="Test items for the file's accuracy; null for all that evaluate used.")
+
+
+class Recipe(Settings):
+    """A whole run. `arte.load_recipe` makes one from a name, a scale and overrides."""
+
+    name: str
+    scale: Scale
+    about: str = Field("", description="One sentence for `arte recipes`.")
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: Task
+    teacher: Model
+    student: Model
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("untrained", "unaligned", "arte")
+    elicit: Elicit = Elicit()
+    prefer: Prefer = Prefer()
+    align: Align = Align()
+    tailor: Tailor = Tailor()
+    distill: Distill = Distill()
+    evaluate: Evaluate = Evaluate()
+    export: Export = Export()
+    bench: Bench = Bench()
+    devices: tuple[str, ...] = ("this-machine",)

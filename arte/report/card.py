@@ -1,0 +1,243 @@
+"""MODEL_CARD.md and Modelfile: what goes with the files when they are given to others.
+
+Card: the hub's model card format (YAML front matter with a model-index). Modelfile: Ollama's.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from arte.report import words
+from arte.report.contract import Artefact, Model, Report
+
+# The starter models come from the package index under names of ours; these are their homes on the hub.
+_HOMES = {
+    "smollm2-135m-instruct": ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"),
+    "qwen2.5-coder-0.5b-instruct": ("Qwen/Qwen2.5-Coder-0.5B-Instruct", "apache-2.0"),
+}
+_DATASETS = {
+    "gsm8k": {"type": "openai/gsm8k", "name": "GSM8K", "config": "main", "split": "test"},
+    "starter": {"type": "arte-starter", "name": "ARTE starter arithmetic (not GSM8K)", "split": "test"},
+}
+_CHATML = re.compile(
+    r"(?:<\|im_start\|>system\n(?P<system>.*?)<\|im_end\|>\n)?<\|im_start\|>user\nX<\|im_end\|>\n<\|im_start\|>assistant\n",
+    re.DOTALL,
+)
+_CHATML_GO = """{{- range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+_CONTEXT_TOKENS = 2048
+
+
+def model_card(report: Report) -> str | None:
+    """The model card, or null where no student was trained."""
+    if report.student_arm in (None, "untrained"):
+        return None
+    import yaml
+
+    header = yaml.safe_dump(_header(report), sort_keys=False, allow_unicode=True)
+    parts = [
+        f"---\n{header}---\n\n# {_title(report)}",
+        words.sentence(report),
+        f"**Which data:** {words.data_note(report)}",
+        _method(report),
+        _evaluation(report),
+        _files(report),
+        _usage(report),
+        "## Limitations\n\n" + "\n".join(f"- {note}" for note in words.limitations(report)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def modelfile(report: Report, run: Path) -> str | None:
+    """Ollama's Modelfile for the smallest GGUF file, to be used in the run folder; null where there is none.
+
+    The chat template is written out only where the student's own is ChatML, seen by rendering it; for any other,
+    Ollama is left to read the template inside the file.
+    """
+    found = _smallest_gguf(report)
+    if found is None:
+        return None
+    lines = [f"FROM ./export/{found.file}"]
+    folder = run / "distill" / (report.student_arm or "arte") / "model"
+    chat = _CHATML.fullmatch(_rendered(folder))
+    if chat is not None:
+        lines.append(f'TEMPLATE """{_CHATML_GO}"""')
+        if chat["system"] and '"""' not in chat["system"]:
+            lines.append(f'SYSTEM """{chat["system"]}"""')
+        lines += ['PARAMETER stop "<|im_start|>"', 'PARAMETER stop "<|im_end|>"']
+    lines += [f"PARAMETER num_ctx {_CONTEXT_TOKENS}", "PARAMETER temperature 0"]
+    lines.append(f'LICENSE """{_licence(report.models.student) or "The licence of the base model applies."}"""')
+    return "\n".join(lines) + "\n"
+
+
+def _rendered(folder: Path) -> str:
+    """One user message `X` through the student's chat template; empty where it has none that can be rendered."""
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    path = folder / "chat_template.jinja"
+    if not path.is_file():
+        return ""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    try:
+        template = environment.from_string(path.read_text("utf-8"))
+        return template.render(
+            messages=[{"role": "user", "content": "X"}],
+            add_generation_prompt=True,
+            bos_token="",
+            eos_token="<|im_end|>",
+        )
+    except TemplateError:
+        return ""
+
+
+def _smallest_gguf(report: Report) -> Artefact | None:
+    files = [artefact for artefact in report.artefacts if artefact.format == "gguf"]
+    return min(files, key=lambda artefact: artefact.bytes, default=None)
+
+
+def _home(model: Model | None) -> str | None:
+    """The hub id of a model, or null where it has none."""
+    if model is None:
+        return None
+    if model.name in _HOMES:
+        return _HOMES[model.name][0]
+    return model.name if model.source == "hub" else None
+
+
+def _licence(model: Model | None) -> str | None:
+    return _HOMES[model.name][1] if model is not None and model.name in _HOMES else None
+
+
+def _title(report: Report) -> str:
+    # By the task, not the recipe: the gsm8k recipe on a laptop trains on the starter task.
+    student = report.models.student
+    return f"{student.name.rsplit('/', 1)[-1] if student else 'student'}-arte-{report.task}"
+
+
+def _header(report: Report) -> dict[str, Any]:
+    header: dict[str, Any] = {}
+    home, licence = _home(report.models.student), _licence(report.models.student)
+    if home:
+        header |= {"base_model": home, "base_model_relation": "finetune"}
+    if licence:
+        header["license"] = licence
+    header |= {"library_name": "transformers", "pipeline_tag": "text-generation", "language": ["en"]}
+    tags = ["arte", "distillation", report.task]
+    header["tags"] = tags + (["gguf"] if _smallest_gguf(report) else [])
+    results = []
+    for metric in ("strict-match", "flexible-extract"):
+        row = next(
+            (row for row in report.accuracy
+             if (row.arm, row.artefact, row.metric, row.slice) == (report.student_arm, "model", metric, "test")),
+            None,
+        )  # fmt: skip
+        if row is not None:
+            results.append({"type": "exact_match", "name": metric, "value": round(row.accuracy, 4)})
+    if results:
+        dataset = _DATASETS.get(report.task, {"type": report.task, "name": report.task})
+        task = {"type": "text-generation"}
+        header["model-index"] = [
+            {"name": _title(report), "results": [{"task": task, "dataset": dict(dataset), "metrics": results}]}
+        ]
+    return header
+
+
+def _method(report: Report) -> str:
+    teacher = report.models.teacher.name if report.models.teacher else "the teacher"
+    student = report.models.student.name if report.models.student else "the student"
+    text = (
+        "## How it was made\n\n"
+        f"`{student}` was fine-tuned on problems and solutions written by `{teacher}` with ARTE "
+        "([arXiv 2406.19227](https://arxiv.org/abs/2406.19227)): the teacher drafts, the student's preference "
+        "among the drafts is measured by one-shot in-context learning, the teacher is aligned with it by DPO, and "
+        "drafts again. "
+        f"This is the student of the arm `{report.student_arm}`: "
+        f"{words.ARM_MEANING.get(report.student_arm or '', 'an arm of the run')}."
+    )
+    if report.data:
+        count = report.data.examples.get(report.student_arm or "")
+        trained = f" It was trained on {count:,} of them." if count else ""
+        text += (
+            f"\n\n## Data\n\n{report.data.accepted:,} of {report.data.drafted:,} drafts were accepted; the others were "
+            "unparsed, inconsistent, near-duplicates, or too close to a probe or test problem."
+            f"{trained} All of it is synthetic. Seed and test problems: {report.data_source or report.task}."
+        )
+    return text
+
+
+def _evaluation(report: Report) -> str:
+    if not report.accuracy:
+        return ""
+    lines = [
+        "## Evaluation\n",
+        "Greedy answers, 95 % Wilson intervals.\n",
+        "| arm | artefact | slice | problems | strict-match | 95 % | flexible-extract |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    for row in report.accuracy:
+        if row.metric != "strict-match":
+            continue
+        flexible = report.found(row.arm, row.artefact, "flexible-extract", row.slice)
+        lines.append(
+            f"| {row.arm} | {_cell(row.artefact)} | {words.slice_title(row.slice)} | {row.n:,} | "
+            f"{words.percent(row.accuracy)} | {words.interval(row.ci95)} | "
+            f"{words.percent(flexible.accuracy) if flexible else '–'} |"
+        )
+    return "\n".join(lines + [f"\n{note}" for note in words.file_notes(report)])
+
+
+def _files(report: Report) -> str:
+    if not report.artefacts:
+        return ""
+    lines = ["## Files\n", "| file | format | size | decode tok/s | SHA-256 |", "|---|---|---:|---:|---|"]
+    for artefact in report.artefacts:
+        measured = report.measured(artefact.file)
+        lines.append(
+            f"| {_cell(artefact.file)} | {artefact.format} {artefact.scheme} | {words.size(artefact.bytes)} | "
+            f"{words.spread(measured.tg_tok_s if measured else None)} | {artefact.sha256 or '–'} |"
+        )
+    cpu = report.machine.cpu if report.machine else None
+    return "\n".join(lines) + (f"\n\nSpeeds on {cpu}: median, range in brackets." if cpu else "")
+
+
+def _usage(report: Report) -> str:
+    arm = report.student_arm
+    ask = "Tom has 3 bags with 4 apples each. How many apples does he have?"
+    text = "## How to run\n"
+    found = _smallest_gguf(report)
+    if found is not None:
+        name = f"arte-{report.task}"
+        text += f"""
+With llama.cpp:
+
+```
+llama-cli -m export/{found.file} --temp 0 -cnv
+```
+
+With Ollama, in the folder of the Modelfile:
+
+```
+ollama create {name} -f Modelfile
+ollama run {name} "{ask}"
+```
+"""
+    return (
+        text
+        + f"""
+With Python:
+
+```python
+from transformers import pipeline
+
+student = pipeline("text-generation", model="distill/{arm}/model")
+messages = [{{"role": "user", "content": "{ask}"}}]
+print(student(messages, max_new_tokens=256, do_sample=False)[0]["generated_text"][-1]["content"])
+```"""
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

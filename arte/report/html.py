@@ -1,0 +1,159 @@
+"""report.html: one page that holds everything, asks nothing of the network and runs no script.
+
+Drafts are a model's output and names are a user's: the template escapes all of them; only our own SVG is let through.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from arte.report import figures, words
+from arte.report.contract import Curve, Report
+from arte.report.statistics import Spread
+from arte.rows import REASONS
+
+_BINS = 24
+_CURVE_POINTS = 60
+_METRIC_TITLES = {
+    "loss": "loss",
+    "rewards/accuracies": "pairs ranked as the student ranks them",
+    "rewards/margins": "reward margin",
+}
+_AXIS_LABELS = {"rewards/accuracies": "share of pairs"}
+_SCORE_UNITS = {
+    "logprob": "gain in log-probability of the gold solution (nats a token)",
+    "accuracy": "share of probes answered",
+}
+
+
+class Drawing(NamedTuple):
+    """A figure and the table of what it shows."""
+
+    svg: Any
+    header: list[str]
+    rows: list[list[str]]
+    caption: str
+
+
+def page(report: Report) -> str:
+    """The HTML of the report."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "points": words.points,
+        "interval": words.interval,
+        "size": words.size,
+        "whole": words.whole,
+        "duration": words.duration,
+        "signed": words.signed,
+        "together": words.together,
+    }
+    return environment.get_template("report.html").render(
+        report=report,
+        words=words,
+        reasons=REASONS,
+        sentence=words.sentence(report),
+        torch_rows=[row for row in report.accuracy if row.artefact == "model"],
+        strict_rows=_strict(report),
+        accuracy_figure=_accuracy(report),
+        losses_figure=_losses(report),
+        scores_figure=_scores(report),
+        scores_spread=Spread.of(report.preference.draft_scores) if report.preference else None,
+        score_unit=_SCORE_UNITS.get(report.preference.score, report.preference.score) if report.preference else "",
+        training_figures=_training(report),
+        compared=words.arm_comparisons(report),
+        planned={entry.stage: entry for entry in report.plan},
+        settings=_flat(report.settings),
+        limitations=words.limitations(report),
+    )
+
+
+def thin(curve: Curve, count: int = _CURVE_POINTS) -> Curve:
+    """At most `count` points of the curve, evenly spread, first and last among them."""
+    size = len(curve.steps)
+    if size <= count:
+        return curve
+    places = [round(place * (size - 1) / (count - 1)) for place in range(count)]
+    return curve.model_copy(
+        update={"steps": [curve.steps[place] for place in places], "values": [curve.values[place] for place in places]}
+    )
+
+
+def _strict(report: Report) -> list[Any]:
+    return [row for row in report.accuracy if row.artefact == "model" and row.metric == "strict-match"]
+
+
+def _accuracy(report: Report) -> Any:
+    from markupsafe import Markup
+
+    rows = _strict(report)
+    return Markup(figures.accuracy(rows)) if rows else None
+
+
+def _losses(report: Report) -> Any:
+    from markupsafe import Markup
+
+    return Markup(figures.losses(report.data.teachers)) if report.data and report.data.drafted else None
+
+
+def _scores(report: Report) -> Drawing | None:
+    import numpy as np
+    from markupsafe import Markup
+
+    if report.preference is None or not report.preference.draft_scores:
+        return None
+    values = report.preference.draft_scores
+    counts, edges = np.histogram(values, bins=min(_BINS, max(4, round(len(values) ** 0.5 * 1.5))))
+    unit = _SCORE_UNITS.get(report.preference.score, report.preference.score)
+    rows = [
+        [f"{words.signed(low, 3)} to {words.signed(high, 3)}", str(count)]
+        for low, high, count in zip(edges.tolist(), edges.tolist()[1:], counts.tolist(), strict=False)
+    ]
+    svg = Markup(figures.scores(counts.tolist(), edges.tolist(), unit))
+    return Drawing(svg, ["score", "drafts"], rows, "Drafts by score")
+
+
+def _training(report: Report) -> list[Drawing]:
+    drawings = []
+    for stage, title in (("align", "Aligning the teacher (DPO)"), ("distill", "Training the student (SFT)")):
+        for metric in dict.fromkeys(curve.metric for curve in report.training if curve.stage == stage):
+            found = [thin(curve) for curve in report.training if (curve.stage, curve.metric) == (stage, metric)]
+            label = _METRIC_TITLES.get(metric, metric)
+            drawings.append(_drawing(found, f"{stage}-{metric.replace('/', '-')}", f"{title}: {label}", label))
+    return drawings
+
+
+def _drawing(found: Sequence[Curve], name: str, title: str, label: str) -> Drawing:
+    from markupsafe import Markup
+
+    steps = sorted({step for curve in found for step in curve.steps})
+    columns = [dict(zip(curve.steps, curve.values, strict=True)) for curve in found]
+    rows = [[str(step), *(_number(column.get(step)) for column in columns)] for step in steps]
+    header = ["step", *(curve.arm or label for curve in found)]
+    return Drawing(
+        Markup(figures.curves(found, name, title, _AXIS_LABELS.get(found[0].metric, label))), header, rows, title
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """`dotted.key`, value: as they are written on the command line."""
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((prefix + key, {"None": "null", "True": "true", "False": "false"}.get(text, text)))
+    return rows

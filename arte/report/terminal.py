@@ -1,0 +1,70 @@
+"""The end of a terminal run: a table, one sentence, three commands."""
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from arte.recipe import SCALES, STAGES
+from arte.report.contract import Report
+from arte.report.statistics import Spread
+from arte.report.words import interval, percent, sentence, size, task_title, whole
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["next_commands", "sentence", "table"]
+
+
+def table(report: Report) -> "Table":
+    """Accuracy of every arm, then accuracy, size and speed of every device file."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = Table(title=Text(f"{report.recipe} at scale {report.scale}, on {task_title(report)}"), title_justify="left")
+    out.add_column("")
+    for title in ("strict", "95 %", "flexible", "size", "prefill\ntok/s", "decode\ntok/s"):
+        out.add_column(title, justify="right")
+    for arm in dict.fromkeys(row.arm for row in report.accuracy if row.artefact == "model"):
+        weights = report.model_bytes if arm == report.student_arm else None
+        out.add_row(Text(arm), *_shares(report, arm, "model"), size(weights), "–", "–")
+    for artefact in report.artefacts:
+        measured = report.measured(artefact.file)
+        out.add_row(
+            Text(f"{artefact.format} {artefact.scheme}"),
+            *_shares(report, report.student_arm or "arte", artefact.file),
+            size(artefact.bytes),
+            _median(measured.pp_tok_s if measured else None),
+            _median(measured.tg_tok_s if measured else None),
+        )
+    return out
+
+
+def _median(spread: Spread | None) -> str:
+    return whole(spread.median if spread else None)
+
+
+def _shares(report: Report, arm: str, artefact: str) -> tuple[str, str, str]:
+    strict = report.found(arm, artefact)
+    flexible = report.found(arm, artefact, "flexible-extract")
+    return (
+        percent(strict.accuracy) if strict else "–",
+        interval(strict.ci95) if strict else "–",
+        percent(flexible.accuracy) if flexible else "–",
+    )
+
+
+def next_commands(report: Report, run_folder: Path) -> list[str]:
+    """The three commands that one would want next, ready to paste."""
+    folder = quote(str(run_folder))
+    same = f"arte recipe {quote(report.recipe)} --scale {report.scale}"
+    redo = f"arte report {folder}"
+    larger = SCALES[min(SCALES.index(report.scale) + 1, len(SCALES) - 1)] if report.scale in SCALES else "gpu"
+    plan = f"arte plan {quote(report.recipe)} --scale {larger}"
+    ended = {stage.name.split("/")[0] for stage in report.stages}
+    if not set(STAGES) - {"report"} <= ended:
+        return [f"{same} --out {folder}", redo, plan]
+    if any(artefact.format == "gguf" for artefact in report.artefacts):
+        name = quote(f"arte-{report.task}")
+        return [f"ollama create {name} -f {quote(str(run_folder / 'Modelfile'))} && ollama run {name}", redo, plan]
+    model = quote(str(run_folder / "distill" / (report.student_arm or "arte") / "model"))
+    return [f"arte export {model} --to gguf:q4_k_m", redo, plan]

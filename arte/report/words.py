@@ -1,0 +1,232 @@
+"""What the figures say, in sentences. Page, model card and terminal say the same, because they all ask here."""
+
+import re
+
+from arte.report.contract import Accuracy, Comparison, Report
+from arte.report.statistics import Spread
+
+ARM_MEANING = {
+    "untrained": "the student as it came",
+    "unaligned": "trained on drafts of the teacher before alignment",
+    "arte": "trained on drafts of the teacher aligned with the student's preference",
+}
+REASON_MEANING = {
+    "unparsed": "no question or final answer could be read",
+    "inconsistent": "an equation does not hold, or the answer is not the majority's",
+    "duplicate": "nearly the same as an earlier draft",
+    "contaminated": "shares a run of words with a probe or test problem",
+}
+_TASK_TITLES = {"starter": "the starter task", "gsm8k": "GSM8K"}
+_DATA_NOTES = {
+    "starter": "All accuracies here are from the starter task: school arithmetic of one to three steps, made by this "
+    "project in GSM8K's format. They are not GSM8K figures and must not be compared with published ones.",
+    "gsm8k": "All accuracies here are from the GSM8K test set.",
+}
+_TOLERATED_LOSS = 0.03
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def signed(number: float, digits: int = 1) -> str:
+    """With its sign: `+1.2`, `−3.0`, `0.0`."""
+    text = f"{abs(number):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return f"+{text}" if number > 0 else f"−{text}"
+
+
+def points(share: float) -> str:
+    return f"{signed(100 * share)} points"
+
+
+def interval(ci95: tuple[float, float], scale: float = 100.0) -> str:
+    """The bounds in percent or points, `33.0 to 42.5`."""
+    low, high = (f"{scale * bound:.1f}".replace("-", "−") for bound in ci95)
+    return f"{low} to {high}"
+
+
+def together(text: str) -> str:
+    """The text with its units kept on the line of their numbers."""
+    return re.sub(r"(?<=\d) (?=%|points|test problems)", "\N{NO-BREAK SPACE}", text)
+
+
+def size(count: int | None) -> str:
+    """Bytes in MB or GB (powers of ten, as file listings and download pages count)."""
+    if count is None:
+        return "–"
+    if count >= 10**9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 10**7 else f"{count / 1e6:.1f} MB"
+
+
+def whole(number: float | None, digits: int = 0) -> str:
+    return "–" if number is None else f"{number:,.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def spread(found: Spread | None, digits: int = 0) -> str:
+    """Median, and the range behind it where there is more than one value."""
+    if found is None:
+        return "–"
+    if found.count == 1:
+        return f"{found.median:,.{digits}f}"
+    return f"{found.median:,.{digits}f} ({found.min:,.{digits}f}–{found.max:,.{digits}f})"
+
+
+def beyond_chance(comparison: Comparison) -> bool:
+    """Whether the 95 % interval leaves out 0."""
+    low, high = comparison.ci95
+    return low > 0 or high < 0
+
+
+def chance(comparison: Comparison) -> str:
+    if comparison.difference == 0 and comparison.ci95 == (0, 0):
+        return "the same problems answered rightly"
+    if not beyond_chance(comparison):
+        return "which chance alone could give"
+    return "beyond chance" if comparison.difference > 0 else "a loss beyond chance"
+
+
+def task_title(report: Report) -> str:
+    return _TASK_TITLES.get(report.task, f"the task {report.task}")
+
+
+def data_note(report: Report) -> str:
+    """Which data the accuracies are from, and what they must not be taken for."""
+    note = _DATA_NOTES.get(report.task, f"All accuracies here are from {task_title(report)}.")
+    test = next((row for row in report.accuracy if row.artefact == "model" and row.slice == "test"), None)
+    if test is None:
+        return note
+    asked = report.settings.get("task", {}).get("test")
+    part = f" The first {test.n:,} test problems were asked" if asked else f" All {test.n:,} test problems were asked"
+    return note + (part if report.task == "gsm8k" else f" {test.n:,} test problems were asked") + ", greedily."
+
+
+def sentence(report: Report) -> str:
+    """What was gained, and whether it is beyond chance."""
+    trained = report.found("arte") or report.found("unaligned")
+    untrained = report.found("untrained")
+    best = trained or untrained
+    if best is None:
+        done = report.stages[-1].name if report.stages else None
+        return f"Nothing was evaluated yet: the run stopped after {done}." if done else "Nothing was run yet."
+    kind = ", school arithmetic, not GSM8K" if report.task == "starter" else ""
+    opening = f"On {task_title(report)} ({best.n:,} test problems{kind})"
+    if trained is None or untrained is None:
+        who = "the untrained student" if trained is None else trained.arm
+        return (
+            f"{opening}, {who} answers {percent(best.accuracy)} (95 % interval {interval(best.ci95)}); "
+            "nothing it could be compared with was evaluated."
+        )
+    text = (
+        f"{opening}, {trained.arm} answers {percent(trained.accuracy)} where the untrained student answers "
+        f"{percent(untrained.accuracy)}"
+    )
+    gain = report.compared(trained.arm, "untrained")
+    if gain is not None:
+        text += f": {points(gain.difference)} (95 % interval {interval(gain.ci95)}), {chance(gain)}"
+    return f"{text}.{_alignment(report)}"
+
+
+def _alignment(report: Report) -> str:
+    gain = report.compared("arte", "unaligned")
+    if gain is None:
+        return ""
+    return f" Alignment itself (arte − unaligned): {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}."
+
+
+def file_notes(report: Report) -> list[str]:
+    """For every graded file: what it lost against its torch student, and what is known of the cause."""
+    notes = []
+    for artefact in report.artefacts:
+        lost = report.compared(artefact.file, report.student_arm or "arte")
+        if lost is None:
+            continue
+        text = (
+            f"{artefact.file} against its torch student: {points(lost.difference)} ({interval(lost.ci95)}) on "
+            f"{lost.n:,} problems, {chance(lost)}."
+        )
+        if lost.difference < -_TOLERATED_LOSS:
+            text += f" That is more than {100 * _TOLERATED_LOSS:.0f} points: {_cause(report, artefact.file)}"
+        notes.append(text)
+    return notes
+
+
+def _cause(report: Report, file: str) -> str:
+    parity = next((artefact.parity for artefact in report.artefacts if artefact.file == file), None)
+    if parity is None or parity.token_ids is None:
+        return "no parity check was made, so its cause is unknown."
+    if not parity.token_ids:
+        return "its tokenizer does not give the torch tokenizer's ids, which alone can explain it."
+    if parity.chat_template is False:
+        return "its chat template is not the student's, which alone can explain it."
+    match = "" if parity.greedy_match is None else f" ({percent(parity.greedy_match)} of greedy answers are the same)"
+    return f"tokens and chat template are the student's, so what is left is the coarser weights{match}."
+
+
+def arm_comparisons(report: Report) -> list[tuple[tuple[str, str], list[Comparison]]]:
+    """Comparisons of arms under their (metric, slice), strict-match on the test slice first."""
+    groups: dict[tuple[str, str], list[Comparison]] = {}
+    for row in report.comparisons:
+        if row.a in ARM_MEANING and row.b in ARM_MEANING:
+            groups.setdefault((row.metric, row.slice), []).append(row)
+    return sorted(groups.items(), key=lambda group: (group[0][0] != "strict-match", group[0][1] != "test"))
+
+
+def slice_title(name: str) -> str:
+    if name.startswith("steps="):
+        count = name.removeprefix("steps=")
+        return f"{count} step" if count == "1" else f"{count} steps"
+    return {"test": "All test problems", "unseen": "Unseen templates"}.get(name, name)
+
+
+def slices(rows: list[Accuracy]) -> list[str]:
+    """Slice names in the order to show them."""
+    names = dict.fromkeys(row.slice for row in rows)
+    return sorted(names, key=lambda name: (name != "test", name != "unseen", name))
+
+
+def limitations(report: Report) -> list[str]:
+    """What these figures do not show."""
+    notes = []
+    if report.scale == "smoke":
+        notes.append(
+            "The models of the smoke scale are tiny and random: these figures show that the machinery runs, and say "
+            "nothing about the method."
+        )
+    if report.task == "starter":
+        notes.append(
+            "The starter task is easier and far narrower than GSM8K: its problems come from templates, and a gain here "
+            "need not be one there."
+        )
+    if report.comparisons:
+        notes.append(
+            "One training of each arm, with one seed. The intervals cover the choice of test problems; they do not "
+            "cover the luck of drafting and training, which can move an arm by several points."
+        )
+        notes.append("Intervals are of one comparison each; they are not corrected for reading many of them.")
+    examples = report.data.examples if report.data else {}
+    if len(set(examples.values())) > 1:
+        counts = ", ".join(f"{arm} {count:,}" for arm, count in examples.items())
+        notes.append(f"The arms were not trained on the same number of examples ({counts}), so they differ in more.")
+    if report.data:
+        notes.append(
+            "Accepted drafts passed checks, not a proof: an answer that most rationales agree on can still be wrong."
+        )
+    if report.measurements:
+        notes.append("Speeds and memory are of the machine named here, at that load; other machines will differ.")
+    return notes

@@ -1,0 +1,1 @@
+"""The stages of the method, one public function each, named as in the paper."""

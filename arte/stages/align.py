@@ -1,0 +1,81 @@
+"""Preference alignment (paper, section 3.3): DPO of the teacher on the student's pairs, with LoRA."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from arte.errors import StageError
+from arte.recipe import Align
+from arte.rows import Pair
+from arte.stages.training import common_arguments, train
+from arte.workspace import Figures, StageFolder
+
+
+def align(
+    folder: StageFolder, pairs: Sequence[Pair], model: Any, tokenizer: Any, settings: Align, *, bf16: bool, seed: int
+) -> Figures:
+    """Writes adapter/ (PEFT) and metrics.jsonl.
+
+    The chat template is applied by TRL to the very messages of generation; the reference log-probabilities are
+    computed once, before training, with the adapter still at zero. Raises StageError where a pair is longer than
+    `max_tokens`: cutting it would train on half a question.
+    """
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import DPOConfig, DPOTrainer
+
+    rows = [
+        {
+            "prompt": json.loads(pair.prompt),
+            "chosen": [{"role": "assistant", "content": pair.chosen}],
+            "rejected": [{"role": "assistant", "content": pair.rejected}],
+        }
+        for pair in pairs
+    ]
+    longest = max(_tokens(tokenizer, row["prompt"] + row[side]) for row in rows for side in ("chosen", "rejected"))
+    if longest > settings.max_tokens:
+        raise StageError(
+            f"a pair has {longest} tokens with its prompt, more than align.max_tokens={settings.max_tokens}; "
+            "raise it, or lower elicit.questions_per_prompt or elicit.rationale_tokens"
+        )
+    micro = math.gcd(settings.micro_batch_size, settings.batch_size)
+    steps = math.ceil(len(rows) / settings.batch_size * settings.epochs)
+    trainer = DPOTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        peft_config=LoraConfig(
+            r=settings.lora_rank,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+        args=DPOConfig(
+            **common_arguments(folder.path / "checkpoints", steps=steps, bf16=bf16, seed=seed),
+            beta=settings.beta,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=settings.warmup,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=settings.batch_size // micro,
+            precompute_ref_log_probs=True,
+        ),
+    )
+    train(trainer, folder.path / "checkpoints", folder.path / "metrics.jsonl", "DPO steps", steps)
+    trainer.model.save_pretrained(folder.path / "adapter")
+    return Figures()
+
+
+def merge_adapter(model: Any, adapter: Path) -> Any:
+    """The model with W + (alpha / rank) B·A in place of W, for generation at the speed of the plain model."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def _tokens(tokenizer: Any, messages: list[dict[str, str]]) -> int:
+    return len(tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"])

@@ -1,0 +1,51 @@
+"""Greedy answers to a long list of prompts, batch after batch, kept on disk as they come."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from arte.generation import Engine, Prompt
+from arte.jsonl import RowLog
+from arte.progress import progress
+from arte.rows import Row
+
+
+class Reply(Row):
+    """One answer, in the order in which the batches are formed."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+
+
+class Answering:
+    """Answers prompts with an engine in batches of like length; a killed run goes on after its last whole batch."""
+
+    def __init__(self, engine: Engine, log: Path, batch_size: int, max_tokens: int) -> None:
+        self.engine = engine
+        self.log = RowLog(log, Reply)
+        self.batch_size = batch_size
+        self.max_tokens = max_tokens
+
+    @property
+    def tokens_in(self) -> int:
+        """Tokens of all prompts answered."""
+        return sum(reply.tokens_in for reply in self.log.rows)
+
+    @property
+    def tokens_out(self) -> int:
+        """Tokens of all answers."""
+        return sum(reply.tokens_out for reply in self.log.rows)
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """One answer for each text, in order."""
+        order = sorted(range(len(texts)), key=lambda place: (len(texts[place]), place))
+        with progress("test items", len(texts)) as told:
+            while (start := self.log.batches_done * self.batch_size) < len(order):
+                batch = [Prompt(texts[place]) for place in order[start : start + self.batch_size]]
+                answers = self.engine.generate(batch, max_tokens=self.max_tokens, temperature=0.0)
+                self.log.append_batch(
+                    [Reply(text=a.text, tokens_in=a.tokens_in, tokens_out=a.tokens_out) for a in answers]
+                )
+                told(len(self.log.rows))
+        texts_by_place = dict(zip(order, (reply.text for reply in self.log.rows), strict=True))
+        return [texts_by_place[place] for place in range(len(texts))]

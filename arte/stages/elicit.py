@@ -1,0 +1,217 @@
+"""Knowledge elicitation (paper, section 3.1): the teacher drafts questions, and rationales in several styles.
+
+Round after round, a batch of prompts is drafted into questions, and those that pass their checks into one rationale
+for each style, until enough questions have an accepted rationale or the attempts are spent. A round is the same
+whatever was done before it in another process: its seeds come from the run's seed and the round's number.
+"""
+
+import json
+import random
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from arte.atomic import replace_text
+from arte.errors import StageError
+from arte.generation import Answer, Engine, Message, Prompt
+from arte.jsonl import RowLog
+from arte.progress import progress
+from arte.recipe import Elicit, Style
+from arte.rows import Item, Question, Rationale
+from arte.stages.checks import QuestionCheck, check_rationales
+from arte.tasks.task import Task
+from arte.workspace import Figures, StageFolder
+
+
+class Drafting:
+    """The work of one elicit or tailor stage."""
+
+    def __init__(
+        self,
+        folder: StageFolder,
+        engine: Engine,
+        task: Task,
+        seeds: Sequence[Item],
+        held_out: Sequence[Item],
+        settings: Elicit,
+        *,
+        styles: Sequence[Style | None],
+        rationale_temperature: float,
+        seed: int,
+    ) -> None:
+        self.engine = engine
+        self.task = task
+        self.seeds = seeds
+        self.settings = settings
+        self.styles = styles
+        self.rationale_temperature = rationale_temperature
+        self.seed = seed
+        self.questions = RowLog(folder.path / "questions.jsonl", Question)
+        self.rationales = RowLog(folder.path / "rationales.jsonl", Rationale)
+        self.check = QuestionCheck(seeds, held_out, settings.near_duplicate, settings.contamination_words)
+        for question in self.questions.rows:
+            if question.check.accepted:
+                self.check.add(question.id, question.text)
+        # By the name of the call, so that a call made again after a kill is counted once.
+        self._tokens_file = folder.path / "tokens.json"
+        self._tokens: dict[str, tuple[int, int]] = (
+            json.loads(self._tokens_file.read_text(encoding="utf-8")) if self._tokens_file.exists() else {}
+        )
+
+    @property
+    def figures(self) -> Figures:
+        """Tokens of all prompts and drafts, those of earlier processes too."""
+        return Figures(
+            tokens_in=sum(read for read, _ in self._tokens.values()),
+            tokens_out=sum(drawn for _, drawn in self._tokens.values()),
+        )
+
+    @property
+    def solved(self) -> int:
+        """Accepted questions that have an accepted rationale."""
+        return len({row.question_id for row in self.rationales.rows if row.check.accepted})
+
+    def run(self, told: Callable[[int], None]) -> None:
+        """Drafts until enough are solved or the attempts are spent; `told` hears how many are solved so far."""
+        most = self.settings.attempts * self.settings.questions
+        while True:
+            turn = self.rationales.batches_done
+            if self.questions.batches_done == turn:
+                if self.solved >= self.settings.questions or len(self.questions.rows) >= most:
+                    return
+                self.questions.append_batch(self._draft_questions(turn))
+            self.rationales.append_batch(self._draft_rationales(turn))
+            told(self.solved)
+
+    def _draft_questions(self, turn: int) -> list[Question]:
+        count = self.settings.questions_per_prompt
+        prompts = []
+        for place in range(max(1, self.settings.batch_size // count)):
+            shown = self._random("seeds", turn, place).sample(list(self.seeds), self.settings.seeds_per_prompt)
+            prompts.append(self.task.question_prompt(shown, count))
+        drafted = []
+        answers = self._generate(
+            prompts,
+            f"questions-{turn}",
+            self.settings.question_tokens,
+            self.settings.temperature,
+            opening=self.task.question_opening,
+        )
+        for place, (prompt, text) in enumerate(zip(prompts, (answer.text for answer in answers), strict=True)):
+            found: list[tuple[str | None, str | None]] = [*self.task.parse_questions(text)[:count]]
+            if not found:
+                found = [(None, None)]
+            for number, (question, target) in enumerate(found):
+                check = self.check.check(question if target is not None else None)
+                row = Question(
+                    id=f"q{turn}-{place}-{number}",
+                    text=question if question is not None else text,
+                    target=target,
+                    prompt=json.dumps(prompt, ensure_ascii=False),
+                    check=check,
+                )
+                if check.accepted:
+                    self.check.add(row.id, row.text)
+                drafted.append(row)
+        return drafted
+
+    def _draft_rationales(self, turn: int) -> list[Rationale]:
+        questions = [row for row in self.questions.rows if row.check.accepted and row.id.startswith(f"q{turn}-")]
+        parsed: list[list[tuple[str, str | None]]] = [[] for _ in questions]
+        for number, style in enumerate(self.styles):
+            prompts = [self.task.rationale_prompt(question.text, style) for question in questions]
+            answers = self._generate(
+                prompts, f"rationales-{turn}-{number}", self.settings.rationale_tokens, self.rationale_temperature
+            )
+            for drafts, answer in zip(parsed, answers, strict=True):
+                # What was cut at the token limit holds numbers too, but no answer.
+                whole = answer.finish == "stop"
+                drafts.append(self.task.parse_rationale(answer.text) if whole else (answer.text, None))
+        rows = []
+        for question, drafts in zip(questions, parsed, strict=True):
+            checks = check_rationales(self.task, drafts)
+            for number, ((solution, found), check) in enumerate(zip(drafts, checks, strict=True)):
+                rows.append(
+                    Rationale(
+                        id=f"{question.id}-r{number}",
+                        question_id=question.id,
+                        style=self.styles[number] or "naive",
+                        text=solution,
+                        answer=found,
+                        check=check,
+                    )
+                )
+        return rows
+
+    def _generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        name: str,
+        max_tokens: int,
+        temperature: float,
+        opening: str = "",
+    ) -> list[Answer]:
+        if not prompts:
+            return []
+        answers = self.engine.generate(
+            [
+                Prompt(self.engine.render(prompt) + opening, zlib.crc32(f"{self.seed}-{name}-{place}".encode()))
+                for place, prompt in enumerate(prompts)
+            ],
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=self.settings.top_p,
+        )
+        self._tokens[name] = (sum(answer.tokens_in for answer in answers), sum(answer.tokens_out for answer in answers))
+        replace_text(self._tokens_file, json.dumps(self._tokens))
+        return [answer._replace(text=opening + answer.text) for answer in answers]
+
+    def _random(self, *name: object) -> random.Random:
+        return random.Random("-".join(str(part) for part in (self.seed, *name)))
+
+
+def elicit(
+    folder: StageFolder,
+    engine: Engine,
+    task: Task,
+    seeds: Sequence[Item],
+    held_out: Sequence[Item],
+    settings: Elicit,
+    *,
+    styles: Sequence[Style | None],
+    rationale_temperature: float,
+    seed: int,
+) -> Figures:
+    """Writes questions.jsonl and rationales.jsonl, every draft with its check.
+
+    Styles: one rationale each; None is the naive prompt. Raises StageError where no draft at all is accepted.
+    """
+    drafting = Drafting(
+        folder,
+        engine,
+        task,
+        seeds,
+        held_out,
+        settings,
+        styles=styles,
+        rationale_temperature=rationale_temperature,
+        seed=seed,
+    )
+    with progress("questions with an accepted rationale", settings.questions) as told:
+        told(drafting.solved)
+        drafting.run(told)
+    if not drafting.solved:
+        raise StageError(_nothing_accepted(drafting.questions.rows, drafting.rationales.rows))
+    return drafting.figures
+
+
+def _nothing_accepted(questions: Sequence[Question], rationales: Sequence[Rationale]) -> str:
+    def fallen(rows: Sequence[Question] | Sequence[Rationale]) -> str:
+        return ", ".join(f"{n} {why}" for why, n in Counter(r.check.reason or "accepted" for r in rows).most_common())
+
+    example = next((row.text for row in questions if not row.check.accepted), "") or "nothing"
+    return (
+        f"the teacher drafted {len(questions)} questions ({fallen(questions)}) and {len(rationales)} rationales "
+        f"({fallen(rationales) or 'none'}), and no question has an accepted rationale. It may be too small for the "
+        f"task: choose another teacher.name, or raise elicit.attempts. A draft that fell reads: {example[:200]!r}"
+    )

@@ -1,0 +1,132 @@
+"""Accuracy of one student on the task's test items, greedy, through lm-eval.
+
+lm-eval asks and counts; how an item is put into words, how an answer is read and when it is right come from the task,
+as in training and in preference. Models and device files are judged by the same code: `answer` is all that differs.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from arte.recipe import Evaluate
+from arte.rows import Item, Row, write_rows
+from arte.tasks.task import Task
+
+Slice = Literal["test", "unseen"]
+
+
+class Sample(Row):
+    """One test item and what a student made of it."""
+
+    id: str
+    slice: Slice
+    steps: int | None
+    gold: str
+    text: str
+    strict: str | None
+    flexible: str | None
+    strict_correct: bool
+    flexible_correct: bool
+
+
+Answering = Callable[[list[str]], list[str]]
+"""Questions rendered as prompts in, one greedy answer each out."""
+
+
+def evaluate(
+    folder: Path,
+    slices: dict[Slice, Sequence[Item]],
+    shots: Sequence[Item],
+    task: Task,
+    render: Callable[[list[dict[str, str]]], str],
+    answer: Answering,
+    settings: Evaluate,
+) -> list[Sample]:
+    """Writes samples.jsonl and results.json (lm-eval's) into `folder`, and returns the samples in order.
+
+    `shots` are gold items shown in front of every question as earlier turns of the chat.
+    """
+    folder.mkdir(exist_ok=True)
+    shown = [
+        message
+        for shot in shots[: settings.shots]
+        for message in (
+            *task.student_prompt(shot.question),
+            {"role": "assistant", "content": task.completion(shot.rationale, shot.answer)},
+        )
+    ]
+    items = [(name, item) for name, those in slices.items() for item in those]
+    documents = [
+        {"number": number, "text": render([*shown, *task.student_prompt(item.question)]), "gold": item.answer}
+        for number, (_, item) in enumerate(items)
+    ]
+    results = _lm_eval(task, documents, answer, settings)
+    samples: list[Sample] = []
+    for logged in sorted(results.pop("samples")[task.name], key=lambda row: row["doc"]["number"]):
+        name, item = items[logged["doc"]["number"]]
+        text = logged["resps"][0][0]
+        strict, flexible = task.strict(text), task.flexible(text)
+        samples.append(
+            Sample(
+                id=item.id,
+                slice=name,
+                steps=item.steps,
+                gold=item.answer,
+                text=text,
+                strict=strict,
+                flexible=flexible,
+                strict_correct=strict == item.answer,
+                flexible_correct=flexible == item.answer,
+            )
+        )
+    kept = {name: results.get(name) for name in ("results", "n-samples", "higher_is_better", "versions")}
+    (folder / "results.json").write_text(json.dumps(kept, indent=2, default=str), encoding="utf-8")
+    write_rows(folder / "samples.jsonl", samples)
+    return samples
+
+
+def _lm_eval(task: Task, documents: list[dict[str, Any]], answer: Answering, settings: Evaluate) -> dict[str, Any]:
+    from datasets import Dataset
+    from lm_eval import evaluator
+    from lm_eval.api.model import LM
+    from lm_eval.api.task import ConfigurableTask
+
+    class Student(LM):  # type: ignore[misc]
+        """The student as lm-eval sees it: it continues prompts, nothing else."""
+
+        def generate_until(self, requests: list[Any]) -> list[str]:
+            return answer([request.args[0] for request in requests])
+
+        def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+            raise RuntimeError("this task asks for no log-likelihoods")
+
+        def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+            raise RuntimeError("this task asks for no log-likelihoods")
+
+    def score(document: dict[str, Any], answers: list[str]) -> dict[str, float]:
+        return {
+            "strict-match": float(task.strict(answers[0]) == document["gold"]),
+            "flexible-extract": float(task.flexible(answers[0]) == document["gold"]),
+        }
+
+    config = {
+        "task": task.name,
+        "custom_dataset": lambda **_: {"test": Dataset.from_list(documents)},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "text",
+        "doc_to_target": "gold",
+        "process_results": score,
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True}
+            for name in ("strict-match", "flexible-extract")
+        ],
+        "num_fewshot": 0,
+        "generation_kwargs": {"do_sample": False, "max_gen_toks": settings.max_tokens, "until": []},
+        "metadata": {"version": 1},
+    }
+    # Not its simple_evaluate: that reads 14,000 task files and asks git and the system about this machine each time.
+    results = evaluator.evaluate(Student(), {task.name: ConfigurableTask(config=config)}, bootstrap_iters=0)
+    assert results is not None
+    return dict(results)

@@ -1,0 +1,80 @@
+"""Preference collection (paper, section 3.2): what the student makes of each draft, and the pairs that follow."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from arte.errors import StageError
+from arte.jsonl import RowLog
+from arte.preference import Score as Scorer
+from arte.preference.pairs import question_pairs, rationale_pairs
+from arte.progress import progress
+from arte.recipe import Prefer
+from arte.rows import Example, Question, Rationale, Score, read_rows, write_rows
+from arte.tasks.task import Task
+from arte.workspace import Figures, StageFolder
+
+DRAFTS_A_BATCH = 4
+"""Drafts between two commits to disk; a killed run scores at most these again."""
+
+
+def prefer(
+    folder: StageFolder, elicited: Path, scorer: Scorer, task: Task, settings: Prefer, per_prompt: int, seed: int
+) -> Figures:
+    """Writes baseline.json (zero-shot value of each probe), scores.jsonl (draft by probe) and pairs.jsonl.
+
+    `elicited` is the folder that `elicit` wrote; `per_prompt` questions
+    make a side of a question pair. Under icl_logprob a value is the gain over zero-shot. Raises
+    StageError where the drafts give no pair at all.
+    """
+    questions = {row.id: row for row in read_rows(elicited / "questions.jsonl", Question)}
+    rationales = read_rows(elicited / "rationales.jsonl", Rationale)
+    drafts = drafts_to_score(rationales, settings.drafts, seed)
+    log = RowLog(folder.path / "scores.jsonl", Score)
+    baseline_file = folder.path / "baseline.json"
+    zero_shot = scorer.values(None)
+    baseline_file.write_text(
+        json.dumps({probe.id: value for probe, value in zip(scorer.probes, zero_shot, strict=True)}), encoding="utf-8"
+    )
+    subtracted = zero_shot if settings.score == "icl_logprob" else [0.0] * len(zero_shot)
+    with progress("drafts × probes", len(drafts) * len(zero_shot)) as told:
+        while (start := log.batches_done * DRAFTS_A_BATCH) < len(drafts):
+            rows = []
+            for draft in drafts[start : start + DRAFTS_A_BATCH]:
+                values = scorer.values(as_example(questions[draft.question_id], draft))
+                rows += [
+                    Score(rationale_id=draft.id, question_id=draft.question_id, probe_id=probe.id, value=value - zero)
+                    for probe, value, zero in zip(scorer.probes, values, subtracted, strict=True)
+                ]
+            log.append_batch(rows)
+            told(len(log.rows))
+    pairs = [
+        *question_pairs(task, questions, log.rows, settings, per_prompt, seed),
+        *rationale_pairs(task, questions, rationales, log.rows, settings),
+    ]
+    if not pairs:
+        raise StageError(
+            f"{len(drafts)} accepted drafts gave no pair: no question has two rationales of different score, and "
+            f"{len(drafts)} drafts are too few for quarters, or prefer.margin={settings.margin} is above every gap. "
+            "Raise elicit.questions or lower prefer.margin"
+        )
+    write_rows(folder.path / "pairs.jsonl", pairs)
+    return Figures()
+
+
+def drafts_to_score(rationales: Sequence[Rationale], most: int | None, seed: int) -> list[Rationale]:
+    """The accepted rationales, or `most` of them: whole questions drawn at random, so that each can form a pair."""
+    accepted = [row for row in rationales if row.check.accepted]
+    if most is None or len(accepted) <= most:
+        return accepted
+    names = sorted({row.question_id for row in accepted})
+    random.Random(f"drafts-{seed}").shuffle(names)
+    place = {name: number for number, name in enumerate(names)}
+    return sorted(accepted, key=lambda row: place[row.question_id])[:most]
+
+
+def as_example(question: Question, rationale: Rationale) -> Example:
+    """An accepted draft as the student sees it, in context and in training."""
+    assert rationale.answer is not None
+    return Example(id=rationale.id, question=question.text, rationale=rationale.text, answer=rationale.answer)

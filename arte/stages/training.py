@@ -1,0 +1,95 @@
+"""What the two training stages share: trainer settings, checkpoints that are whole or ignored, metrics on disk."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from arte.atomic import sync_tree
+from arte.progress import progress
+
+CHECKPOINTS = 3
+"""Checkpoints in a training, the last one kept; a killed run repeats at most this share of it."""
+WHOLE = "whole"
+"""An empty file written into a checkpoint after everything else: without it, the checkpoint was cut short."""
+
+
+def common_arguments(folder: Path, *, steps: int, bf16: bool, seed: int) -> dict[str, Any]:
+    """Settings of TRL's trainers that are the same for alignment and distillation."""
+    import torch
+
+    return {
+        "output_dir": str(folder),
+        "seed": seed,
+        "data_seed": seed,
+        "bf16": bf16,
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": False,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": max(1, -(-steps // CHECKPOINTS)),
+        "report_to": "none",
+        "disable_tqdm": True,
+        "max_length": None,
+    }
+
+
+class Record(TrainerCallback):  # type: ignore[misc]
+    """Writes each step's figures to metrics.jsonl, marks whole checkpoints and moves the progress bar."""
+
+    def __init__(self, metrics: Path, told: Any) -> None:
+        self.metrics = metrics
+        self.told = told
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_kwargs: Any
+    ) -> None:
+        """One line a logged step; the summary at the end of training has no loss and is left out."""
+        if logs and "loss" in logs:
+            row = {"step": state.global_step, **{name: float(value) for name, value in logs.items()}}
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        self.told(state.global_step)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
+        """Called when all of a checkpoint is written: marks it, and only then removes the others."""
+        folder = Path(str(args.output_dir))
+        new = folder / f"checkpoint-{state.global_step}"
+        sync_tree(new)
+        (new / WHOLE).touch()
+        for checkpoint in folder.glob("checkpoint-*"):
+            if checkpoint != new:
+                _remove(checkpoint)
+
+
+def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int) -> None:
+    """Runs a trainer from its last whole checkpoint, writes `metrics`, and removes the checkpoints at the end."""
+    checkpoints = sorted(
+        (path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")), key=lambda path: int(path.name.split("-")[1])
+    )
+    done = int(checkpoints[-1].name.split("-")[1]) if checkpoints else 0
+    _keep_metrics(metrics, done)
+    with progress(what, steps) as told:
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(Record(metrics, told))
+        trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+    for checkpoint in folder.glob("checkpoint-*"):
+        _remove(checkpoint)
+    shutil.rmtree(folder)
+
+
+def _remove(checkpoint: Path) -> None:
+    """The mark goes first: a checkpoint that is killed in its removal is no longer whole."""
+    (checkpoint / WHOLE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
+
+
+def _keep_metrics(metrics: Path, done: int) -> None:
+    """Drops the lines of steps after the checkpoint that training goes on from: they will be made again."""
+    lines = metrics.read_text(encoding="utf-8").split("\n")[:-1] if metrics.exists() else []
+    kept = [line for line in lines if json.loads(line)["step"] <= done]
+    metrics.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -1,0 +1,87 @@
+"""What the tasks in GSM8K's format share: prompts of teacher and student, and the reading of their replies.
+
+Prompts are short because every token of them is computed for every draft.
+"""
+
+import re
+from collections.abc import Sequence
+
+from arte.generation import Message
+from arte.recipe import Style
+from arte.rows import Item
+from arte.tasks import answers
+from arte.tasks.equations import equations_hold
+from arte.tasks.styles import EXAMPLES, NAIVE, STYLES
+
+LAST_LINE = "End with a line of #### and the answer."
+
+_HEADING = re.compile(r"^[ \t*#]*(?:(?:Problem|Question|Example)[ \t]*#?)?\d+[ \t]*[.:)](?!\d)\**[ \t]*", re.I | re.M)
+_ANSWER = re.compile(r"(?:^[ \t*#-]*|[ \t]\**)(?:Answer|Solution)\**[ \t]*:\**[ \t]*(.*)$", re.I | re.M)
+_ANSWER_LINE = re.compile(r"[*]*####[ \t*]*(?:(?:the )?answer(?: is)?:?[ \t]*)?(.*)", re.I)
+
+
+class Arithmetic:
+    """Problems whose answer is one number and whose solutions end in `#### N` (Cobbe et al., arXiv 2110.14168)."""
+
+    strict = staticmethod(answers.strict)
+    flexible = staticmethod(answers.flexible)
+    equations_hold = staticmethod(equations_hold)
+    question_opening = "Problem 1:"
+    """Left to itself, a small teacher opens with remarks of its own and keeps the form in half of its replies."""
+
+    def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
+        """Asks for `count` problems like the seeds, each with its answer (the paper's <target>)."""
+        examples = "\n\n".join(
+            f"Example {number}: {seed.question}\nAnswer: {seed.answer}" for number, seed in enumerate(seeds, start=1)
+        )
+        request = (
+            f"Write {count} new school problems in arithmetic like the examples, with other people, things and "
+            "numbers, each with its answer."
+        )
+        return [{"role": "user", "content": f"{examples}\n\n{request}"}]
+
+    def questions_text(self, questions: Sequence[tuple[str, str | None]]) -> str:
+        """The reply that holds these questions and targets: what `parse_questions` reads back."""
+        return "\n\n".join(
+            f"Problem {number}: {question}" + (f"\nAnswer: {target}" if target is not None else "")
+            for number, (question, target) in enumerate(questions, start=1)
+        )
+
+    def parse_questions(self, text: str) -> list[tuple[str, str | None]]:
+        headings = list(_HEADING.finditer(text))
+        ends = [*(heading.start() for heading in headings), len(text)][1:]
+        questions = []
+        for heading, end in zip(headings, ends, strict=True):
+            block = text[heading.end() : end]
+            answer = _ANSWER.search(block)
+            question = " ".join((block[: answer.start()] if answer else block).split()).strip("* ")
+            if question:
+                questions.append((question, _target(answer[1]) if answer else None))
+        return questions
+
+    def rationale_prompt(self, question: str, style: Style | None) -> list[Message]:
+        manner = NAIVE if style is None else STYLES[style]
+        messages = [{"role": "system", "content": manner.instruction}]
+        for example, solution in zip(EXAMPLES[-len(manner.solutions) :], manner.solutions, strict=True):
+            messages += [
+                {"role": "user", "content": f"{example.question}\n{LAST_LINE}"},
+                {"role": "assistant", "content": self.completion(solution, example.answer)},
+            ]
+        return [*messages, {"role": "user", "content": f"{question}\n{LAST_LINE}"}]
+
+    def parse_rationale(self, text: str) -> tuple[str, str | None]:
+        lines = list(_ANSWER_LINE.finditer(text))
+        if not lines:  # half of a small teacher's replies end in the last result without the mark
+            return text.strip(), answers.flexible(text)
+        return text[: lines[-1].start()].strip(), answers.normalise(lines[-1][1])
+
+    def student_prompt(self, question: str) -> list[Message]:
+        return [{"role": "user", "content": question}]
+
+    def completion(self, rationale: str, answer: str) -> str:
+        return f"{rationale}\n{answers.ANSWER_MARK}{answer}"
+
+
+def _target(line: str) -> str | None:
+    """The answer of a drafted question: `12`, `12 apples`, `3 * 4 = 12` and `Bela has 12 cups left.` are 12."""
+    return answers.normalise(line) or answers.flexible(line)

@@ -1,0 +1,79 @@
+"""What a task is."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from arte import recipe
+from arte.generation import Message
+from arte.rows import Item
+
+__all__ = ["Message", "Splits", "Task"]
+
+
+class Splits(NamedTuple):
+    """The items of a task. No two of the lists share a problem."""
+
+    seeds: list[Item]
+    """Shown to the teacher."""
+    probes: list[Item]
+    """What the student's preference is measured on."""
+    test: list[Item]
+    unseen: list[Item]
+    """Test items of templates that neither seeds, probes nor `test` use; empty where the task is not made of
+    templates."""
+
+
+class Task(Protocol):
+    """A kind of problem: where its items come from, how teacher and student are asked, how answers are read."""
+
+    name: str
+    about: str
+    """One sentence for `arte tasks`."""
+    data_source: str
+    question_opening: str
+    """How the reply to `question_prompt` begins: the teacher goes on from here. Empty where it needs no help."""
+    licence: str
+
+    def splits(self, settings: recipe.Task, seed: int) -> Splits:
+        """The items. Raises DataError where there is no data, or not enough of it."""
+        ...
+
+    def strict(self, text: str) -> str | None:
+        """The normalised answer behind the last `#### `, or None (metric `strict-match`)."""
+        ...
+
+    def flexible(self, text: str) -> str | None:
+        """The normalised last number of the text, or None (metric `flexible-extract`)."""
+        ...
+
+    def equations_hold(self, text: str) -> str | None:
+        """None where every equation of the text holds, else the first that fails, as `3 * 4 = 13`."""
+        ...
+
+    def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
+        """Asks the teacher for `count` new questions like the seeds, each with its answer."""
+        ...
+
+    def questions_text(self, questions: Sequence[tuple[str, str | None]]) -> str:
+        """A reply to `question_prompt` that holds these questions and targets; `parse_questions` reads it back."""
+        ...
+
+    def parse_questions(self, text: str) -> list[tuple[str, str | None]]:
+        """The questions of a teacher's reply, each with its normalised target where one can be read."""
+        ...
+
+    def rationale_prompt(self, question: str, style: recipe.Style | None) -> list[Message]:
+        """Asks the teacher for a solution in a style; None is the naive prompt, with the style erased."""
+        ...
+
+    def parse_rationale(self, text: str) -> tuple[str, str | None]:
+        """The solution without its answer line, and the normalised answer: of that line, else the last number."""
+        ...
+
+    def student_prompt(self, question: str) -> list[Message]:
+        """How the student is asked: in the in-context examples, in training and in evaluation alike."""
+        ...
+
+    def completion(self, rationale: str, answer: str) -> str:
+        """What the student learns to reply."""
+        ...

@@ -1,0 +1,1 @@
+"""A model folder in, device files out. Imports nothing of `arte`."""

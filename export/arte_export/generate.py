@@ -1,0 +1,183 @@
+"""Greedy answers of a GGUF file to many prompts: a batch of parallel sequences that share their common prefix.
+
+The prefix that all prompts begin with is evaluated once and copied to every sequence; a sequence that has finished
+forgets all but the prefix and takes the next prompt in the same batch in which the others go on.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from arte_export import child
+from arte_export.errors import ExportError
+
+if TYPE_CHECKING:
+    from arte_export import runtime
+
+
+class Answers(BaseModel):
+    """What a file answered, in the order of the prompts.
+
+    `texts` end before the first stop string and hold no special tokens; `token_ids` are all ids made, the end-of-
+    generation token included. `seconds` excludes loading; `tokens_in` counts every prompt whole, shared or not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    texts: list[str]
+    token_ids: list[list[int]]
+    seconds: float
+    load_s: float
+    tokens_in: int
+    tokens_out: int
+    peak_rss_bytes: int | None = None
+
+
+def answers(
+    file: Path,
+    prompts: Sequence[str],
+    max_tokens: int,
+    stop: Sequence[str] = (),
+    threads: int | None = None,
+    parallel: int = 32,
+    limit_s: float = 6 * 3600.0,
+    progress: child.Progress | None = None,
+) -> Answers:
+    """Greedy continuations of prompts that are already rendered with the chat template, from a child process.
+
+    A prompt is tokenised as it stands: special-token text becomes special tokens and no BOS is put in front. An answer
+    ends with an end-of-generation token, a stop string, `max_tokens` tokens, or the end of the trained context.
+
+    Raises BadModel (file), ExportError (an empty prompt, or one that leaves no room in the context), ChildDied.
+    """
+    call = partial(_answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel)
+    finished = child.run(call, holding=file, limit_s=limit_s, progress=progress)
+    return finished.result.model_copy(update={"peak_rss_bytes": finished.peak_rss_bytes})
+
+
+@dataclass
+class _Sequence:
+    """One prompt on its way: `pending` tokens go into the next batch, at positions from `position` on."""
+
+    prompt: int
+    pending: list[int]
+    position: int
+    room: int
+    ids: list[int] = field(default_factory=list)
+    text: bytes = b""
+
+
+def _answers(
+    file: Path, prompts: list[str], max_tokens: int, stop: list[str], threads: int | None, parallel: int
+) -> Answers:
+    from arte_export import runtime
+
+    if not prompts:
+        return Answers(texts=[], token_ids=[], seconds=0.0, load_s=0.0, tokens_in=0, tokens_out=0)
+    start = time.perf_counter()
+    with runtime.load(file) as model:
+        asked = [model.tokenise(prompt) for prompt in prompts]
+        longest = max(map(len, asked))
+        for index, ids in enumerate(asked):
+            if not 0 < len(ids) < model.trained_context_tokens:
+                raise ExportError(
+                    f"{file}: prompt {index} has {len(ids)} tokens; expected 1 to {model.trained_context_tokens - 1} "
+                    "(the model's context, less one token of answer)"
+                )
+        sequences = min(parallel, len(prompts))
+        room = min(longest + max_tokens, model.trained_context_tokens)
+        with runtime.context(model, sequence_tokens=room, sequences=sequences, threads=threads) as context:
+            loaded = time.perf_counter()
+            done = _generate(model, context, asked, max_tokens, [text.encode() for text in stop], sequences)
+            seconds = time.perf_counter() - loaded
+    return Answers(
+        texts=[sequence.text.decode(errors="replace") for sequence in done],
+        token_ids=[sequence.ids for sequence in done],
+        seconds=seconds,
+        load_s=loaded - start,
+        tokens_in=sum(map(len, asked)),
+        tokens_out=sum(len(sequence.ids) for sequence in done),
+    )
+
+
+def _generate(
+    model: "runtime.Model",
+    context: "runtime.Context",
+    asked: list[list[int]],
+    max_tokens: int,
+    stop: list[bytes],
+    sequences: int,
+) -> list[_Sequence]:
+    prefix = 0 if model.recurrent else _common_prefix(asked)
+    if prefix:
+        for start in range(0, prefix, context.batch_tokens):
+            part = asked[0][start : min(start + context.batch_tokens, prefix)]
+            context.decode(part, range(start, start + len(part)), [0] * len(part), wanted=[])
+        context.share(sequences)
+    waiting = [
+        _Sequence(prompt, ids[prefix:], prefix, min(max_tokens, model.trained_context_tokens - len(ids)))
+        for prompt, ids in enumerate(asked)
+    ]
+    waiting.reverse()
+    active: dict[int, _Sequence] = {slot: waiting.pop() for slot in range(sequences)}
+    done: list[_Sequence] = []
+    while active:
+        for slot, token in _step(context, active):
+            sequence = active[slot]
+            if _take(model, sequence, token, stop):
+                done.append(active.pop(slot))
+                child.tell(len(done), len(asked))
+                if waiting:
+                    context.cut(slot, prefix)
+                    active[slot] = waiting.pop()
+    return sorted(done, key=lambda sequence: sequence.prompt)
+
+
+def _common_prefix(asked: list[list[int]]) -> int:
+    """How many tokens all prompts begin with; at least one token of each is left for its own."""
+    if len(asked) == 1:
+        return 0
+    first, last = min(asked), max(asked)
+    limit = min(map(len, asked)) - 1
+    return next((index for index in range(limit) if first[index] != last[index]), limit)
+
+
+def _step(context: "runtime.Context", active: dict[int, _Sequence]) -> list[tuple[int, int]]:
+    """One batch: every sequence's next tokens as far as they fit. Gives (slot, greedy token) of those at their end."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    ends: list[tuple[int, int]] = []
+    # those that decode one token first, so that a long prompt never holds them up
+    for slot, sequence in sorted(active.items(), key=lambda item: len(item[1].pending)):
+        part = sequence.pending[: context.batch_tokens - len(tokens)]
+        tokens += part
+        positions += range(sequence.position, sequence.position + len(part))
+        slots += [slot] * len(part)
+        sequence.position += len(part)
+        sequence.pending = sequence.pending[len(part) :]
+        if part and not sequence.pending:
+            ends.append((slot, len(tokens) - 1))
+    context.decode(tokens, positions, slots, wanted=[index for _, index in ends])
+    return [(slot, int(np.argmax(context.logits(index)))) for slot, index in ends]
+
+
+def _take(model: "runtime.Model", sequence: _Sequence, token: int, stop: list[bytes]) -> bool:
+    """Adds the token; whether the sequence has ended with it."""
+    sequence.ids.append(token)
+    sequence.pending = [token]
+    if model.ends(token):
+        return True
+    piece = model.piece(token)
+    sequence.text += piece
+    fresh = len(piece) + max(map(len, stop), default=0)  # a stop string may begin in the tokens before
+    found = [at for text in stop if (at := sequence.text.find(text, max(0, len(sequence.text) - fresh))) >= 0]
+    if found:
+        sequence.text = sequence.text[: min(found)]
+    return bool(found) or len(sequence.ids) >= sequence.room

@@ -1,0 +1,110 @@
+import math
+
+import pytest
+import torch
+
+from arte.generation import Prompt
+from arte.preference.icl import IclAccuracy, IclLogprob, one_shot
+from arte.rows import Example, Item
+from arte.tasks import Splits, Task
+from arte.tasks.starter import Starter
+from tests.preference.conftest import Student
+
+EXAMPLE = Example(
+    id="q0-0-0-r0",
+    question="Bela packs 4 boxes with 6 cups each. How many cups is that?",
+    rationale="Each box holds 6 cups: 4 * 6 = 24 cups.",
+    answer="24",
+)
+ITEM = Item(id="probe-0", question="Ada has 3 cats and buys 2. How many cats?", rationale="3 + 2 = 5 cats.", answer="5")
+
+
+def test_one_shot_spelled_out(starter: Task) -> None:
+    assert one_shot(starter, EXAMPLE, ITEM) == [
+        {"role": "user", "content": "Bela packs 4 boxes with 6 cups each. How many cups is that?"},
+        {"role": "assistant", "content": "Each box holds 6 cups: 4 * 6 = 24 cups.\n#### 24"},
+        {"role": "user", "content": "Ada has 3 cats and buys 2. How many cats?"},
+    ]
+    assert one_shot(starter, None, ITEM) == [{"role": "user", "content": "Ada has 3 cats and buys 2. How many cats?"}]
+
+
+@torch.inference_mode()
+def obvious_logprob(student: Student, task: Task, example: Example | None, probe: Item) -> float:
+    """One probe, one whole forward pass, no cache: the mean over the gold tokens of log p(token | all before it)."""
+    prompt = student.tokenizer(student.engine.render(one_shot(task, example, probe)), add_special_tokens=False)
+    gold = student.tokenizer(f"{probe.rationale}\n#### {probe.answer}", add_special_tokens=False)["input_ids"]
+    ids = prompt["input_ids"] + gold
+    logits = student.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double()
+    total = 0.0
+    for place in range(len(prompt["input_ids"]), len(ids)):
+        before = logits[place - 1]
+        total += before[ids[place]].item() - math.log(before.exp().sum().item())
+    return total / len(gold)
+
+
+@pytest.mark.parametrize("example", [EXAMPLE, None], ids=["one-shot", "zero-shot"])
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_logprob_is_that_of_the_obvious_implementation(
+    preferring_student: Student, starter: Task, splits: Splits, example: Example | None, batch: int
+) -> None:
+    model, tokenizer, engine = preferring_student
+    values = IclLogprob(engine, model, tokenizer, starter, splits.probes, batch).values(example)
+    obvious = [obvious_logprob(preferring_student, starter, example, probe) for probe in splits.probes]
+    assert len(values) == len(splits.probes) == 7
+    assert values == pytest.approx(obvious, abs=1e-4)
+    assert len({round(value, 2) for value in obvious}) > 1  # a mix-up of the probes would be seen
+    assert max(obvious) < 0
+
+
+def test_logprob_of_one_probe_alone(preferring_student: Student, starter: Task, splits: Splits) -> None:
+    """With one row, all of it is its own common start; the token before the solution must stay outside."""
+    model, tokenizer, engine = preferring_student
+    values = IclLogprob(engine, model, tokenizer, starter, splits.probes[:1], 4).values(EXAMPLE)
+    assert values == pytest.approx([obvious_logprob(preferring_student, starter, EXAMPLE, splits.probes[0])], abs=1e-4)
+
+
+def test_logprob_where_prompts_are_alike_and_solutions_differ(preferring_student: Student, starter: Task) -> None:
+    """Two golds of one question share their first tokens too: the common start must not reach into them."""
+    model, tokenizer, engine = preferring_student
+    probes = [ITEM, ITEM.model_copy(update={"rationale": "3 + 2 = 5 cats, as Ada buys 2 of them."})]
+    values = IclLogprob(engine, model, tokenizer, starter, probes, 2).values(EXAMPLE)
+    obvious = [obvious_logprob(preferring_student, starter, EXAMPLE, probe) for probe in probes]
+    assert values == pytest.approx(obvious, abs=1e-4)
+
+
+def test_the_example_matters(preferring_student: Student, starter: Task, splits: Splits) -> None:
+    model, tokenizer, engine = preferring_student
+    scorer = IclLogprob(engine, model, tokenizer, starter, splits.probes, 4)
+    other = EXAMPLE.model_copy(update={"rationale": "So we count.", "answer": "7"})
+    with_example, with_other, without = scorer.values(EXAMPLE), scorer.values(other), scorer.values(None)
+    assert with_example == scorer.values(EXAMPLE)
+    for one, two in ((with_example, with_other), (with_example, without)):
+        assert all(abs(a - b) > 1e-4 for a, b in zip(one, two, strict=True))
+
+
+class WholeReply(Starter):
+    """The starter task, but a reply is all answer: a student of random weights can be right about it."""
+
+    @staticmethod
+    def strict(text: str) -> str | None:
+        return text or None
+
+
+@pytest.mark.parametrize("example", [EXAMPLE, None], ids=["one-shot", "zero-shot"])
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_accuracy_is_that_of_asking_one_by_one(
+    preferring_student: Student, splits: Splits, example: Example | None, batch: int
+) -> None:
+    engine, task = preferring_student.engine, WholeReply()
+    probes = []
+    for number, probe in enumerate(splits.probes):
+        prompt = Prompt(engine.render(one_shot(task, example, probe)))
+        said = engine.generate([prompt], max_tokens=12, temperature=0.0)[0].text
+        probes.append(probe.model_copy(update={"answer": said if number % 3 == 0 else said[:-1]}))
+    values = IclAccuracy(engine, task, probes, batch, max_tokens=12).values(example)
+    assert values == [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+
+
+def test_a_reply_that_holds_no_answer_is_wrong(preferring_student: Student, starter: Task, splits: Splits) -> None:
+    values = IclAccuracy(preferring_student.engine, starter, splits.probes, 4, max_tokens=6).values(None)
+    assert values == [0.0] * 7

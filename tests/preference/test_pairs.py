@@ -1,0 +1,190 @@
+"""A table of scores, worked by hand: eight questions, one to three scored rationales each, two probes.
+
+    question   rationales (mean over the probes)      question's mean   its own gap
+    q0         r0 0.9  r1 0.7  r2 0.2                 0.6               0.7
+    q1         r0 0.5  r1 0.5                         0.5               0     (a tie)
+    q2         r0 0.8                                 0.8               none  (one rationale)
+    q3         r0 0.1  r1 0.3                         0.2               0.2
+    q4         r0 1.0  r1 0.4  (the same text)        0.7               none
+    q5         r0 -0.1 r1 0.1                         0.0               0.2
+    q6         r0 0.4                                 0.4               none
+    q7         r0 0.3                                 0.3               none
+
+Ranked: q2 q4 | q0 q1 q6 q7 | q3 q5, so the top quarter is {q2, q4} and the bottom quarter {q3, q5}.
+"""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arte.preference.pairs import _Deck, question_pairs, question_scores, rationale_pairs, rationale_scores
+from arte.recipe import Prefer
+from arte.rows import Check, Pair, Question, Rationale, Score
+from arte.tasks import Task
+
+TABLE: dict[str, list[float]] = {
+    "q0": [0.9, 0.7, 0.2],
+    "q1": [0.5, 0.5],
+    "q2": [0.8],
+    "q3": [0.1, 0.3],
+    "q4": [1.0, 0.4],
+    "q5": [-0.1, 0.1],
+    "q6": [0.4],
+    "q7": [0.3],
+}
+ACCEPTED = Check()
+SCORES = [
+    Score(rationale_id=f"{question}-r{number}", question_id=question, probe_id=probe, value=mean + away)
+    for question, means in TABLE.items()
+    for number, mean in enumerate(means)
+    for probe, away in (("p0", 0.25), ("p1", -0.25))
+]
+QUESTIONS = {
+    name: Question(
+        id=name,
+        text=f"Question {name}?",
+        target=None if name == "q5" else name[1],
+        prompt=json.dumps([{"role": "user", "content": f"prompt of {name}"}]),
+        check=ACCEPTED,
+    )
+    for name in TABLE
+}
+RATIONALES = [
+    Rationale(
+        id=f"{question}-r{number}",
+        question_id=question,
+        style=("steps", "brief", "child")[number],
+        text=f"Text of {question}" if question == "q4" else f"Text {number} of {question}",
+        answer="7",
+        check=ACCEPTED,
+    )
+    for question, means in TABLE.items()
+    for number in range(len(means))
+]
+UNSCORED = Rationale(id="q2-r9", question_id="q2", style="steps", text="Unscored", answer="7", check=ACCEPTED)
+FALLEN = Rationale(
+    id="q6-r9", question_id="q6", style="steps", text="Fallen", answer=None, check=Check(reason="unparsed")
+)
+
+
+def rationales_of(task: Task, **settings: float) -> list[Pair]:
+    return rationale_pairs(
+        task, QUESTIONS, [*RATIONALES, UNSCORED, FALLEN], SCORES, Prefer.model_validate({"margin": 0.0} | settings)
+    )
+
+
+def questions_of(task: Task, per_prompt: int, seed: int = 0, **settings: float) -> list[Pair]:
+    return question_pairs(task, QUESTIONS, SCORES, Prefer.model_validate(settings), per_prompt, seed)
+
+
+def ids(pairs: list[Pair]) -> list[tuple[str, str]]:
+    return [(pair.chosen_id, pair.rejected_id) for pair in pairs]
+
+
+def test_scores_are_means_of_means() -> None:
+    assert len(SCORES) == 2 * (3 + 2 + 1 + 2 + 2 + 2 + 1 + 1)
+    expected = {f"{q}-r{n}": mean for q, means in TABLE.items() for n, mean in enumerate(means)}
+    assert rationale_scores(SCORES) == pytest.approx(expected)
+    assert question_scores(SCORES) == pytest.approx(
+        {"q0": 0.6, "q1": 0.5, "q2": 0.8, "q3": 0.2, "q4": 0.7, "q5": 0.0, "q6": 0.4, "q7": 0.3}
+    )
+
+
+def test_a_question_counts_its_rationales_not_its_probes() -> None:
+    """Equation 4 is a mean over rationales: one that was asked of more probes weighs no more."""
+    rows = [
+        *(Score(rationale_id="a", question_id="q", probe_id=f"p{number}", value=1.0) for number in range(3)),
+        Score(rationale_id="b", question_id="q", probe_id="p0", value=0.0),
+    ]
+    assert question_scores(rows) == {"q": 0.5}
+
+
+def test_rationale_pairs_by_hand(starter: Task) -> None:
+    pairs = rationales_of(starter)
+    # The widest gap first; of two alike the lower id. q1 is a tie, q4's two read alike, the others have one.
+    assert ids(pairs) == [("q0-r0", "q0-r2"), ("q3-r1", "q3-r0"), ("q5-r1", "q5-r0")]
+    assert [pair.margin for pair in pairs] == pytest.approx([0.7, 0.2, 0.2])
+    first = pairs[0]
+    assert (first.level, first.chosen, first.rejected) == ("rationale", "Text 0 of q0\n#### 7", "Text 2 of q0\n#### 7")
+    for pair, question in zip(pairs, ("q0", "q3", "q5"), strict=True):  # the style is erased from the prompt
+        assert json.loads(pair.prompt) == starter.rationale_prompt(f"Question {question}?", None)
+
+
+@pytest.mark.parametrize(("margin", "left"), [(0.0, 3), (0.19, 3), (0.21, 1), (0.69, 1), (0.71, 0)])
+def test_no_rationale_pair_below_the_margin(starter: Task, margin: float, left: int) -> None:
+    assert len(rationales_of(starter, margin=margin)) == left
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 50])
+def test_at_most_so_many_rationale_pairs(starter: Task, most: int) -> None:
+    assert rationales_of(starter, rationale_pairs=most) == rationales_of(starter)[:most]
+    assert len(rationales_of(starter, rationale_pairs=most)) == min(most, 3)
+
+
+def test_question_pairs_one_question_a_side(starter: Task) -> None:
+    pairs = questions_of(starter, 1, question_pairs=2)
+    # Two cards a deck, drawn without repetition: each question of a quarter once.
+    assert sorted(pair.chosen_id for pair in pairs) == ["q2", "q4"]
+    assert sorted(pair.rejected_id for pair in pairs) == ["q3", "q5"]
+    mean = {"q2": 0.8, "q4": 0.7, "q3": 0.2, "q5": 0.0}
+    for pair in pairs:
+        assert pair.level == "question"
+        assert pair.margin == pytest.approx(mean[pair.chosen_id] - mean[pair.rejected_id])
+        assert pair.prompt == QUESTIONS[pair.chosen_id].prompt
+        assert starter.parse_questions(pair.chosen) == [(f"Question {pair.chosen_id}?", pair.chosen_id[1])]
+        target = {"q3": "3", "q5": None}[pair.rejected_id]  # q5 came without a target
+        assert starter.parse_questions(pair.rejected) == [(f"Question {pair.rejected_id}?", target)]
+
+
+def test_question_pairs_hold_as_many_questions_as_a_prompt_asks_for(starter: Task) -> None:
+    for per_prompt in (2, 5):  # a quarter holds two
+        pairs = questions_of(starter, per_prompt, question_pairs=1)
+        assert len(pairs) == 1
+        chosen, rejected = pairs[0].chosen_id.split("+"), pairs[0].rejected_id.split("+")
+        assert (sorted(chosen), sorted(rejected)) == (["q2", "q4"], ["q3", "q5"])
+        assert pairs[0].margin == pytest.approx(0.75 - 0.1)
+        assert pairs[0].prompt == QUESTIONS[chosen[0]].prompt
+        assert pairs[0].chosen == starter.questions_text([(f"Question {name}?", name[1]) for name in chosen])
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_at_most_so_many_question_pairs(starter: Task, most: int) -> None:
+    assert len(questions_of(starter, 1, question_pairs=most)) == most
+
+
+def test_no_question_pair_below_the_margin(starter: Task) -> None:
+    pairs = questions_of(starter, 1, question_pairs=40, margin=0.55)
+    # q2 and q4 against q3 differ by 0.6 and 0.5, against q5 by 0.8 and 0.7.
+    assert set(ids(pairs)) == {("q2", "q3"), ("q2", "q5"), ("q4", "q5")}
+    assert min(pair.margin for pair in pairs) == pytest.approx(0.6)
+    assert questions_of(starter, 1, question_pairs=40, margin=0.81) == []
+
+
+def test_question_pairs_are_the_seeds(starter: Task) -> None:
+    assert ids(questions_of(starter, 1, seed=1)) == ids(questions_of(starter, 1, seed=1))
+    assert len({tuple(ids(questions_of(starter, 1, seed=seed, question_pairs=6))) for seed in range(5)}) > 1
+
+
+def test_three_questions_have_no_quarter(starter: Task) -> None:
+    few = [score for score in SCORES if score.question_id in ("q0", "q2", "q5")]
+    assert question_pairs(starter, QUESTIONS, few, Prefer(), 1, 0) == []
+
+
+def test_questions_that_are_all_alike_give_no_pair(starter: Task) -> None:
+    alike = [score.model_copy(update={"value": 0.5}) for score in SCORES]
+    assert question_pairs(starter, QUESTIONS, alike, Prefer(), 1, 0) == []
+    assert rationale_pairs(starter, QUESTIONS, RATIONALES, alike, Prefer()) == []
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_a_deck_repeats_nothing_until_it_is_used_up(size: int, count: int, seed: int) -> None:
+    cards, count = [f"q{number}" for number in range(size)], min(count, size)
+    deck = _Deck(cards, random.Random(seed))
+    for _ in range(3):
+        seen = [card for _ in range(size // count) for card in deck.take(count)]
+        assert len(seen) == size - size % count
+        assert len(set(seen)) == len(seen)
+        assert set(seen) <= set(cards)

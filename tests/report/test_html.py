@@ -1,0 +1,122 @@
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from arte.report.contract import Curve
+from arte.report.gather import gather
+from arte.report.html import page, thin
+from arte.report.words import percent
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Tags, addresses, ids and the text of table cells; notices a tag that is closed out of order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.cells: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "xlink:href")]
+        self.ids += [value or "" for name, value in attributes if name == "id"]
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._open and ({"td", "th"} & set(self._open)):
+            self.cells[-1] += data
+
+
+@pytest.fixture
+def whole(run_folder: Path) -> Page:
+    return Page(page(gather(run_folder)))
+
+
+def test_the_page_stands_alone(whole: Page, run_folder: Path) -> None:
+    assert len(whole.addresses) > 8
+    assert [address for address in whole.addresses if not address.startswith("#")] == []
+    assert not {"script", "link", "iframe", "img", "object"} & set(whole.tags)
+    text = page(gather(run_folder))
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+
+
+def test_links_meet_and_ids_are_single(whole: Page) -> None:
+    assert len(whole.ids) == len(set(whole.ids))
+    assert {address.removeprefix("#") for address in whole.addresses} <= set(whole.ids)
+
+
+def test_drafts_are_shown_and_never_run(run_folder: Path) -> None:
+    text = page(gather(run_folder))
+    # Two best and two worst drafts, each with the hostile text in its question and its rationale.
+    assert text.count("&lt;script&gt;alert(&#39;draft&#39;)&lt;/script&gt; &amp; &#34;quoted&#34;") == 8
+    assert "<script" not in text
+
+
+def test_names_in_figures_are_escaped(run_folder: Path) -> None:
+    report = gather(run_folder)
+    rows = [row.model_copy(update={"arm": "<b>$x$&"}) for row in report.accuracy]
+    text = page(report.model_copy(update={"accuracy": rows}))
+    assert "<b>" not in text
+    assert "&lt;b&gt;$x$&amp;" in text
+
+
+def test_every_figure_has_a_name_and_its_numbers_in_a_table(whole: Page, run_folder: Path) -> None:
+    report = gather(run_folder)
+    # Accuracy, drafts, scores, DPO loss and reward accuracy, SFT loss.
+    assert whole.tags.count("svg") == 6
+    for name in ("accuracy", "losses", "scores", "align-loss", "align-rewards-accuracies", "distill-loss"):
+        assert {f"{name}-title", f"{name}-desc"} <= set(whole.ids)
+    shown = {percent(row.accuracy) for row in report.accuracy if row.artefact == "model"}
+    assert shown <= set(whole.cells)
+    assert {"10.0 %", "60.0 %", "80.0 %"} <= shown
+    assert report.data is not None
+    assert {"4", "44.4 %", "22.2 %", "66.7 %"} <= set(whole.cells)  # 4 and 2 of 9, 2 of 3
+    assert {"0.6931", "0.4", "2", "1.5"} <= set(whole.cells)
+    # Scores −0.1, 0, 0.1 and 0.3 in four bins
+    assert {"−0.100 to 0.000", "0.000 to +0.100", "+0.200 to +0.300"} <= set(whole.cells)
+
+
+def test_colours_come_from_the_page(run_folder: Path) -> None:
+    text = page(gather(run_folder))
+    drawings = text[text.index("<svg") :]
+    assert "var(--arte)" in drawings
+    assert "#0a0a0" not in drawings
+    assert "#0b0b0" not in drawings
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_data_is_named_first(whole: Page) -> None:
+    text = whole.text.replace("\N{NO-BREAK SPACE}", " ")
+    start = text.index("On the starter task (10 test problems, school arithmetic, not GSM8K)")
+    assert start < text.index("They are not GSM8K figures") < text.index("Accuracy by arm")
+
+
+def test_a_long_curve_keeps_its_ends() -> None:
+    steps = list(range(1, 1001))
+    curve = Curve(stage="align", arm=None, metric="loss", steps=steps, values=[1 / step for step in steps])
+    short = thin(curve)
+    assert len(short.steps) == 60
+    assert (short.steps[0], short.steps[-1], short.values[-1]) == (1, 1000, 0.001)

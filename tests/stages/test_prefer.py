@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from arte.errors import StageError
+from arte.recipe import Prefer
+from arte.rows import Check, Example, Item, Pair, Question, Rationale, Score, read_rows, write_rows
+from arte.stages.prefer import DRAFTS_A_BATCH, as_example, drafts_to_score, prefer
+from arte.tasks import Task
+from arte.workspace import Figures, StageFolder
+from tests.stages.scripted import Stopped
+
+FALLEN = Check(reason="inconsistent")
+PROBES = [Item(id=f"p{number}", question=f"{number}?", rationale="r", answer="1") for number in range(2)]
+QUESTIONS = [
+    Question(id=f"q{number}", text=f"Question {number}?", target=None, prompt="[]", check=Check())
+    for number in range(5)
+]
+RATIONALES = [
+    Rationale(
+        id=f"q{number}-r{turn}",
+        question_id=f"q{number}",
+        style="steps",
+        text=f"{number + turn}",
+        answer="1",
+        check=FALLEN if (number, turn) == (1, 0) else Check(),
+    )
+    for number in range(5)
+    for turn in range(3)
+]
+ACCEPTED = [row for row in RATIONALES if row.check.accepted]
+
+
+class TableScorer:
+    """The value of a draft is a tenth of the number that its text is, and a tenth more on the second probe.
+
+    Without an example the values are 0.05 and 0.25. The `fail_after`-th draft and later ones raise Stopped.
+    """
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.probes = PROBES
+        self.fail_after = fail_after
+        self.asked: list[str] = []
+
+    def values(self, example: Example | None) -> list[float]:
+        if example is None:
+            return [0.05, 0.25]
+        if len(self.asked) == self.fail_after:
+            raise Stopped
+        self.asked.append(example.id)
+        return [int(example.rationale) / 10, int(example.rationale) / 10 + 0.1]
+
+
+@pytest.fixture
+def elicited(tmp_path: Path) -> Path:
+    folder = tmp_path / "elicit"
+    folder.mkdir()
+    write_rows(folder / "questions.jsonl", QUESTIONS)
+    write_rows(folder / "rationales.jsonl", RATIONALES)
+    return folder
+
+
+def work(elicited: Path, task: Task, scorer: TableScorer, **settings: object) -> Figures:
+    folder = elicited.parent / "prefer"
+    folder.mkdir(exist_ok=True)
+    chosen = Prefer.model_validate({"question_pairs": 0} | settings)
+    return prefer(StageFolder(folder, False), elicited, scorer, task, chosen, 1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("score", "zero_shot"), [("icl_logprob", (0.05, 0.25)), ("icl_accuracy", (0.0, 0.0))], ids=["gain", "as it is"]
+)
+def test_scores_by_hand(
+    tmp_path: Path, elicited: Path, starter: Task, score: str, zero_shot: tuple[float, float]
+) -> None:
+    scorer = TableScorer()
+    work(elicited, starter, scorer, score=score)
+    assert scorer.asked == [row.id for row in ACCEPTED]
+    rows = read_rows(tmp_path / "prefer" / "scores.jsonl", Score)
+    expected = []
+    for draft in ACCEPTED:
+        expected.append((draft.id, draft.question_id, "p0", int(draft.text) / 10 - zero_shot[0]))
+        expected.append((draft.id, draft.question_id, "p1", int(draft.text) / 10 + 0.1 - zero_shot[1]))
+    assert [(row.rationale_id, row.question_id, row.probe_id) for row in rows] == [row[:3] for row in expected]
+    assert [row.value for row in rows] == pytest.approx([row[3] for row in expected])
+    assert len(rows) == 2 * 14
+    baseline = json.loads((tmp_path / "prefer" / "baseline.json").read_text(encoding="utf-8"))
+    assert baseline == {"p0": 0.05, "p1": 0.25}
+
+
+def test_pairs_follow_from_the_scores(tmp_path: Path, elicited: Path, starter: Task) -> None:
+    work(elicited, starter, TableScorer(), question_pairs=3)
+    pairs = read_rows(tmp_path / "prefer" / "pairs.jsonl", Pair)
+    # Questions 0 to 4 have means of 0.1 to 0.5 (question 1, without its worst: 0.25): a quarter of five is one.
+    assert [(pair.chosen_id, pair.rejected_id) for pair in pairs[:3]] == [("q4", "q0")] * 3
+    # The last rationale of each is its best by 0.2, and of question 1, whose first fell, by 0.1.
+    assert [(pair.chosen_id, pair.rejected_id) for pair in pairs[3:]] == [
+        ("q0-r2", "q0-r0"),
+        ("q2-r2", "q2-r0"),
+        ("q3-r2", "q3-r0"),
+        ("q4-r2", "q4-r0"),
+        ("q1-r2", "q1-r1"),
+    ]
+
+
+def test_no_pair_at_all_is_told_of(tmp_path: Path, elicited: Path, starter: Task) -> None:
+    with pytest.raises(StageError, match=r"^14 accepted drafts gave no pair.*prefer\.margin=0\.7") as raised:
+        work(elicited, starter, TableScorer(), question_pairs=5, margin=0.7)
+    assert "elicit.questions" in str(raised.value)
+    assert not (tmp_path / "prefer" / "pairs.jsonl").exists()
+
+
+def test_taken_up_after_any_draft_it_ends_as_if_never_stopped(tmp_path: Path, elicited: Path, starter: Task) -> None:
+    work(elicited, starter, TableScorer(), question_pairs=2)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "prefer").iterdir()}
+    assert {"scores.jsonl", "pairs.jsonl", "baseline.json"} <= whole.keys()
+    for drafts in range(len(ACCEPTED)):
+        (tmp_path / "prefer").rename(tmp_path / f"before-{drafts}")
+        with pytest.raises(Stopped):
+            work(elicited, starter, TableScorer(fail_after=drafts), question_pairs=2)
+        again = TableScorer()
+        work(elicited, starter, again, question_pairs=2)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "prefer").iterdir()} == whole
+        committed = drafts - drafts % DRAFTS_A_BATCH
+        assert again.asked == [row.id for row in ACCEPTED[committed:]]
+
+
+def test_which_drafts_are_scored() -> None:
+    assert drafts_to_score(RATIONALES, None, 0) == ACCEPTED
+    assert drafts_to_score(RATIONALES, 14, 0) == ACCEPTED
+    chosen = set()
+    for seed in range(8):
+        drafts = drafts_to_score(RATIONALES, 6, seed)
+        assert drafts == drafts_to_score(RATIONALES, 6, seed)
+        names = list(dict.fromkeys(row.question_id for row in drafts))
+        assert [row for row in drafts if row.question_id == names[0]] == [
+            row for row in ACCEPTED if row.question_id == names[0]
+        ]
+        assert len(drafts) == 6
+        assert len(names) == (3 if "q1" in names[:2] else 2)  # whole questions: of three drafts, or q1's two
+        chosen.add(names[0])
+    assert len(chosen) > 1
+
+
+def test_a_draft_as_an_example() -> None:
+    assert as_example(QUESTIONS[2], RATIONALES[7]) == Example(
+        id="q2-r1", question="Question 2?", rationale="3", answer="1"
+    )
