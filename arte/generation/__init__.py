@@ -32,7 +32,7 @@ class Engine(Protocol):
     """What every engine does."""
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The chat template applied, with the assistant's turn opened."""
+        """The chat template applied, with the assistant's turn opened, or left open where it is the last message."""
         ...
 
     def generate(

@@ -13,6 +13,7 @@ import torch
 
 from arte.generation import Answer, Message, Prompt
 from arte.generation.cache import GrowingCache
+from arte.generation.chat import chat_text
 from arte.generation.prefix import common_prefix, pad_left, run_prefix
 from arte.generation.sampling import draw
 
@@ -31,8 +32,8 @@ class TransformersEngine:
         self.end_ids = {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The chat template applied, with the assistant's turn opened."""
-        return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+        """The chat template applied, with the assistant's turn opened, or left open where it is the last message."""
+        return chat_text(self.tokenizer, messages)
 
     @torch.inference_mode()
     def generate(

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from arte import recipe
+from arte.generation.chat import chat_text
 from arte.rows import Item
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the training changes, so that cached models are made anew; the texts count by themselves."""
 PROBLEMS = 6
 SHOWN = 60
@@ -74,9 +75,8 @@ def _loss(model: Any, batch: Sequence[tuple[list[int], list[int]]]) -> Any:
 
 def _ids(tokenizer: Any, messages: list[dict[str, str]], reply: str) -> tuple[list[int], list[int]]:
     """Token ids of the prompt and of the reply."""
-    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return (
-        tokenizer(prompt, add_special_tokens=False)["input_ids"],
+        tokenizer(chat_text(tokenizer, messages), add_special_tokens=False)["input_ids"],
         tokenizer(reply + tokenizer.eos_token, add_special_tokens=False)["input_ids"],
     )
 
@@ -104,9 +104,10 @@ def _lessons() -> list[list[Lesson]]:
 
     solutions = [[solved(item, style) for item in known] for style in styles]
     lists = [
-        (task.question_prompt([seed], 2), task.questions_text([(item.question, item.answer) for item in pair]))
-        for pair in (known[start : start + 2] for start in range(0, PROBLEMS, 2))
-        for seed in shown
+        (prompt, reply.removeprefix(prompt[-1]["content"]))
+        for pair in ([(item.question, item.answer) for item in known[start : start + 2]] for start in (0, 2, 4))
+        for prompt in (task.question_prompt([seed], 2) for seed in shown)
+        for reply in (task.question_reply(prompt, pair),)
     ]
     return [*solutions, lists, lists]
 

@@ -103,12 +103,13 @@ def question_pairs(
         gap = fmean(value[question] for question in chosen) - fmean(value[question] for question in rejected)
         if gap <= 0 or gap < settings.margin:
             continue
+        prompt = json.loads(questions[chosen[0]].prompt)
         pairs.append(
             Pair(
                 level="question",
-                prompt=questions[chosen[0]].prompt,
-                chosen=task.questions_text([(questions[q].text, questions[q].target) for q in chosen]),
-                rejected=task.questions_text([(questions[q].text, questions[q].target) for q in rejected]),
+                prompt=json.dumps(prompt[:-1], ensure_ascii=False),
+                chosen=task.question_reply(prompt, [(questions[q].text, questions[q].target) for q in chosen]),
+                rejected=task.question_reply(prompt, [(questions[q].text, questions[q].target) for q in rejected]),
                 chosen_id="+".join(chosen),
                 rejected_id="+".join(rejected),
                 margin=gap,

@@ -54,11 +54,10 @@ def align(
             task_type="CAUSAL_LM",
         ),
         args=DPOConfig(
-            **common_arguments(folder.path / "checkpoints", steps=steps, bf16=bf16, seed=seed),
+            **common_arguments(folder.path / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed),
             beta=settings.beta,
             learning_rate=settings.learning_rate,
             lr_scheduler_type="cosine",
-            warmup_steps=settings.warmup,
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=settings.batch_size // micro,

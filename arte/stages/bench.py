@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from arte.generation.chat import chat_text
 from arte.recipe import Recipe
 from arte.rows import Item, read_rows
 from arte.stages.evaluate import Sample, evaluate
@@ -35,11 +37,9 @@ def bench(
     torch_correct = {row.id: row.strict_correct for row in read_rows(torch_samples, Sample)}
     files = [exported / row["file"] for row in json.loads((exported / "artefacts.json").read_text(encoding="utf-8"))]
     settings = recipe.bench
+    render = partial(chat_text, tokenizer)
     measured, verdicts = [], []
     tokens_in = tokens_out = 0
-
-    def render(messages: list[dict[str, str]]) -> str:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     for file in files:
         measurement = measuring.measure(

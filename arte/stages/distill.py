@@ -75,7 +75,7 @@ def distill(
     width = max(settings.batch_tokens, longest)
     batch = 1 if settings.packing else max(1, settings.batch_tokens * len(rows) // total)
     steps = math.ceil((total / width if settings.packing else len(rows) / batch) * settings.epochs)
-    arguments = common_arguments(folder / "checkpoints", steps=steps, bf16=bf16, seed=seed)
+    arguments = common_arguments(folder / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed)
     trainer = SFTTrainer(
         model=model,
         processing_class=tokenizer,
@@ -89,7 +89,6 @@ def distill(
             **{**arguments, "max_length": width},
             learning_rate=settings.learning_rate,
             lr_scheduler_type="linear",
-            warmup_steps=settings.warmup,
             weight_decay=settings.weight_decay,
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=batch,

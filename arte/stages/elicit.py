@@ -85,9 +85,9 @@ class Drafting:
 
     def _draft_questions(self, turn: int) -> list[Question]:
         count = self.settings.questions_per_prompt
-        prompts = []
+        prompts, seeds = [], self.settings.seeds_per_prompt
         for place in range(max(1, self.settings.batch_size // count)):
-            shown = self._random("seeds", turn, place).sample(list(self.seeds), self.settings.seeds_per_prompt)
+            shown = self._random("seeds", turn, place).sample(list(self.seeds), seeds)
             prompts.append(self.task.question_prompt(shown, count))
         drafted = []
         answers = self._generate(
@@ -95,17 +95,17 @@ class Drafting:
             f"questions-{turn}",
             self.settings.question_tokens,
             self.settings.temperature,
-            opening=self.task.question_opening,
         )
-        for place, (prompt, text) in enumerate(zip(prompts, (answer.text for answer in answers), strict=True)):
-            found: list[tuple[str | None, str | None]] = [*self.task.parse_questions(text)[:count]]
+        for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            reply = prompt[-1]["content"] + answer.text
+            found: list[tuple[str | None, str | None]] = [*self.task.parse_questions(reply)[seeds : seeds + count]]
             if not found:
                 found = [(None, None)]
             for number, (question, target) in enumerate(found):
                 check = self.check.check(question if target is not None else None)
                 row = Question(
                     id=f"q{turn}-{place}-{number}",
-                    text=question if question is not None else text,
+                    text=question if question is not None else answer.text,
                     target=target,
                     prompt=json.dumps(prompt, ensure_ascii=False),
                     check=check,
@@ -149,13 +149,12 @@ class Drafting:
         name: str,
         max_tokens: int,
         temperature: float,
-        opening: str = "",
     ) -> list[Answer]:
         if not prompts:
             return []
         answers = self.engine.generate(
             [
-                Prompt(self.engine.render(prompt) + opening, zlib.crc32(f"{self.seed}-{name}-{place}".encode()))
+                Prompt(self.engine.render(prompt), zlib.crc32(f"{self.seed}-{name}-{place}".encode()))
                 for place, prompt in enumerate(prompts)
             ],
             max_tokens=max_tokens,
@@ -164,7 +163,7 @@ class Drafting:
         )
         self._tokens[name] = (sum(answer.tokens_in for answer in answers), sum(answer.tokens_out for answer in answers))
         replace_text(self._tokens_file, json.dumps(self._tokens))
-        return [answer._replace(text=opening + answer.text) for answer in answers]
+        return answers
 
     def _random(self, *name: object) -> random.Random:
         return random.Random("-".join(str(part) for part in (self.seed, *name)))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,19 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from arte.atomic import sync_tree
 from arte.progress import progress
 
-CHECKPOINTS = 3
-"""Checkpoints in a training, the last one kept; a killed run repeats at most this share of it."""
+CHECKPOINT_SECONDS = 300.0
+"""Between two checkpoints, the last one kept: what a killed run repeats at most. A checkpoint holds the weights and the
+optimizer's state, three times the model's size, so a short training writes none."""
 WHOLE = "whole"
 """An empty file written into a checkpoint after everything else: without it, the checkpoint was cut short."""
 
 
-def common_arguments(folder: Path, *, steps: int, bf16: bool, seed: int) -> dict[str, Any]:
-    """Settings of TRL's trainers that are the same for alignment and distillation."""
+def common_arguments(folder: Path, *, steps: int, warmup: float, bf16: bool, seed: int) -> dict[str, Any]:
+    """Settings of TRL's trainers that are the same for alignment and distillation; `warmup` is a share of `steps`.
+
+    The share is rounded to the nearest step, not up as in transformers, where the first of a handful of steps would
+    have a rate of zero and teach nothing.
+    """
     import torch
 
     return {
@@ -30,8 +36,8 @@ def common_arguments(folder: Path, *, steps: int, bf16: bool, seed: int) -> dict
         "dataloader_pin_memory": False,
         "logging_strategy": "steps",
         "logging_steps": 1,
-        "save_strategy": "steps",
-        "save_steps": max(1, -(-steps // CHECKPOINTS)),
+        "save_strategy": "no",  # Record asks for checkpoints by the clock
+        "warmup_steps": round(warmup * steps),
         "report_to": "none",
         "disable_tqdm": True,
         "max_length": None,
@@ -39,11 +45,12 @@ def common_arguments(folder: Path, *, steps: int, bf16: bool, seed: int) -> dict
 
 
 class Record(TrainerCallback):  # type: ignore[misc]
-    """Writes each step's figures to metrics.jsonl, marks whole checkpoints and moves the progress bar."""
+    """Writes each step's figures to metrics.jsonl, asks for checkpoints and marks whole ones, moves the bar."""
 
     def __init__(self, metrics: Path, told: Any) -> None:
         self.metrics = metrics
         self.told = told
+        self.saved_at = time.monotonic()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_kwargs: Any
@@ -55,6 +62,14 @@ class Record(TrainerCallback):  # type: ignore[misc]
                 file.write(json.dumps(row) + "\n")
         self.told(state.global_step)
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        """Asks for a checkpoint when the last one is old; after the last step the result itself comes next."""
+        due = time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS
+        if due and state.global_step < state.max_steps:
+            control.should_save = True
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
         """Called when all of a checkpoint is written: marks it, and only then removes the others."""
         folder = Path(str(args.output_dir))
@@ -64,6 +79,7 @@ class Record(TrainerCallback):  # type: ignore[misc]
         for checkpoint in folder.glob("checkpoint-*"):
             if checkpoint != new:
                 _remove(checkpoint)
+        self.saved_at = time.monotonic()
 
 
 def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int) -> None:

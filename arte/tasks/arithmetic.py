@@ -26,26 +26,27 @@ class Arithmetic:
     strict = staticmethod(answers.strict)
     flexible = staticmethod(answers.flexible)
     equations_hold = staticmethod(equations_hold)
-    question_opening = "Problem 1:"
-    """Left to itself, a small teacher opens with remarks of its own and keeps the form in half of its replies."""
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
-        """Asks for `count` problems like the seeds, each with its answer (the paper's <target>)."""
-        examples = "\n\n".join(
-            f"Example {number}: {seed.question}\nAnswer: {seed.answer}" for number, seed in enumerate(seeds, start=1)
-        )
-        request = (
-            f"Write {count} new school problems in arithmetic like the examples, with other people, things and "
-            "numbers, each with its answer."
-        )
-        return [{"role": "user", "content": f"{examples}\n\n{request}"}]
+        """A list of problems, each with its answer (the paper's <target>), that begins with the seeds.
 
-    def questions_text(self, questions: Sequence[tuple[str, str | None]]) -> str:
-        """The reply that holds these questions and targets: what `parse_questions` reads back."""
-        return "\n\n".join(
-            f"Problem {number}: {question}" + (f"\nAnswer: {target}" if target is not None else "")
-            for number, (question, target) in enumerate(questions, start=1)
+        The teacher goes on with the list. Given the seeds in the request instead, a small teacher copies half of them;
+        with no reply to go on with, it opens with remarks of its own.
+        """
+        request = (
+            f"Write {len(seeds) + count} different school problems in arithmetic, each about other people and things "
+            "and with its answer."
         )
+        opening = [*_listed([(" ".join(seed.question.split()), seed.answer) for seed in seeds], 1), ""]
+        return [
+            {"role": "user", "content": request},
+            {"role": "assistant", "content": "\n\n".join(opening) + _heading(len(seeds) + 1)},
+        ]
+
+    def question_reply(self, prompt: list[Message], questions: Sequence[tuple[str, str | None]]) -> str:
+        opening = prompt[-1]["content"]
+        first = len(_HEADING.findall(opening))
+        return opening.removesuffix(_heading(first)) + "\n\n".join(_listed(questions, first))
 
     def parse_questions(self, text: str) -> list[tuple[str, str | None]]:
         headings = list(_HEADING.finditer(text))
@@ -80,6 +81,17 @@ class Arithmetic:
 
     def completion(self, rationale: str, answer: str) -> str:
         return f"{rationale}\n{answers.ANSWER_MARK}{answer}"
+
+
+def _heading(number: int) -> str:
+    return f"Problem {number}:"
+
+
+def _listed(questions: Sequence[tuple[str, str | None]], first: int) -> list[str]:
+    return [
+        f"{_heading(number)} {question}" + (f"\nAnswer: {target}" if target is not None else "")
+        for number, (question, target) in enumerate(questions, start=first)
+    ]
 
 
 def _target(line: str) -> str | None:

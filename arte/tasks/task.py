@@ -30,8 +30,6 @@ class Task(Protocol):
     about: str
     """One sentence for `arte tasks`."""
     data_source: str
-    question_opening: str
-    """How the reply to `question_prompt` begins: the teacher goes on from here. Empty where it needs no help."""
     licence: str
 
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
@@ -51,15 +49,18 @@ class Task(Protocol):
         ...
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
-        """Asks the teacher for `count` new questions like the seeds, each with its answer."""
+        """Asks the teacher for `count` new questions like the seeds, each with its answer.
+
+        The last message is the beginning of the teacher's reply, and holds the seeds.
+        """
         ...
 
-    def questions_text(self, questions: Sequence[tuple[str, str | None]]) -> str:
-        """A reply to `question_prompt` that holds these questions and targets; `parse_questions` reads it back."""
+    def question_reply(self, prompt: list[Message], questions: Sequence[tuple[str, str | None]]) -> str:
+        """The whole reply to a `question_prompt`, from its beginning, that holds these questions and targets."""
         ...
 
     def parse_questions(self, text: str) -> list[tuple[str, str | None]]:
-        """The questions of a teacher's reply, each with its normalised target where one can be read."""
+        """The questions of a whole reply, the seeds' first, each with its normalised target where one can be read."""
         ...
 
     def rationale_prompt(self, question: str, style: recipe.Style | None) -> list[Message]:

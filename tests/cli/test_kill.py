@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,10 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 """
 """Run by Python at its start: the process kills its own group when it opens such a file for the n-th time."""
+
+
+OFTEN = "from arte.stages import training; training.CHECKPOINT_SECONDS = 0; from arte.cli import main; main()"
+"""The command with a checkpoint after each step: these trainings last seconds."""
 
 
 class Moment(NamedTuple):
@@ -61,7 +66,7 @@ def test_killed_in_every_stage_and_interrupted(smoke_run: SmokeRun, tmp_path: Pa
 
     for moment in MOMENTS:
         at = {"KILL_AT": f"{moment.stage}.partial/{moment.file}:{moment.opened}", "PYTHONPATH": str(tmp_path)}
-        ended = command.run(*arguments, environment=at)
+        ended = command.run(*arguments, environment=at, program=(sys.executable, "-c", OFTEN))
         assert ended.code == -signal.SIGKILL, (moment, ended)
         partial = run / f"{moment.stage}.partial"
         assert (partial / moment.left).is_file(), (moment, sorted(partial.rglob("*")))

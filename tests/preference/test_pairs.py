@@ -47,7 +47,12 @@ QUESTIONS = {
         id=name,
         text=f"Question {name}?",
         target=None if name == "q5" else name[1],
-        prompt=json.dumps([{"role": "user", "content": f"prompt of {name}"}]),
+        prompt=json.dumps(
+            [
+                {"role": "user", "content": f"prompt of {name}"},
+                {"role": "assistant", "content": "Problem 1: Seed?\nAnswer: 1\n\nProblem 2:"},
+            ]
+        ),
         check=ACCEPTED,
     )
     for name in TABLE
@@ -133,10 +138,12 @@ def test_question_pairs_one_question_a_side(starter: Task) -> None:
     for pair in pairs:
         assert pair.level == "question"
         assert pair.margin == pytest.approx(mean[pair.chosen_id] - mean[pair.rejected_id])
-        assert pair.prompt == QUESTIONS[pair.chosen_id].prompt
-        assert starter.parse_questions(pair.chosen) == [(f"Question {pair.chosen_id}?", pair.chosen_id[1])]
+        assert json.loads(pair.prompt) == json.loads(QUESTIONS[pair.chosen_id].prompt)[:-1]
+        seed, *own = starter.parse_questions(pair.chosen)
+        assert seed == ("Seed?", "1")  # both sides begin as generation does
+        assert own == [(f"Question {pair.chosen_id}?", pair.chosen_id[1])]
         target = {"q3": "3", "q5": None}[pair.rejected_id]  # q5 came without a target
-        assert starter.parse_questions(pair.rejected) == [(f"Question {pair.rejected_id}?", target)]
+        assert starter.parse_questions(pair.rejected) == [seed, (f"Question {pair.rejected_id}?", target)]
 
 
 def test_question_pairs_hold_as_many_questions_as_a_prompt_asks_for(starter: Task) -> None:
@@ -146,8 +153,9 @@ def test_question_pairs_hold_as_many_questions_as_a_prompt_asks_for(starter: Tas
         chosen, rejected = pairs[0].chosen_id.split("+"), pairs[0].rejected_id.split("+")
         assert (sorted(chosen), sorted(rejected)) == (["q2", "q4"], ["q3", "q5"])
         assert pairs[0].margin == pytest.approx(0.75 - 0.1)
-        assert pairs[0].prompt == QUESTIONS[chosen[0]].prompt
-        assert pairs[0].chosen == starter.questions_text([(f"Question {name}?", name[1]) for name in chosen])
+        prompt = json.loads(QUESTIONS[chosen[0]].prompt)
+        assert json.loads(pairs[0].prompt) == prompt[:-1]
+        assert pairs[0].chosen == starter.question_reply(prompt, [(f"Question {name}?", name[1]) for name in chosen])
 
 
 @pytest.mark.parametrize("most", [0, 1, 5])

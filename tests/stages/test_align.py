@@ -12,6 +12,7 @@ from arte.errors import StageError
 from arte.models import ModelFolder
 from arte.recipe import Align
 from arte.rows import Example, Pair
+from arte.stages import training
 from arte.stages.align import align, merge_adapter
 from arte.tasks import Task
 from tests.stages.conftest import Loaded, load
@@ -166,7 +167,9 @@ def test_stopped_and_begun_again(
     pairs: list[Pair],
     forward: int,
     checkpoint: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     teacher = load(tiny_teacher)
     teacher.stop_at(forward)
     with pytest.raises(Stopped):

@@ -70,7 +70,7 @@ def test_what_a_row_holds(tmp_path: Path, starter: Task) -> None:
         )
         assert len(shown) == 2
         assert json.loads(row.prompt) == starter.question_prompt(shown, 1)  # of the pair, and of generation
-        assert prompt.text == engine.render(starter.question_prompt(shown, 1)) + starter.question_opening
+        assert prompt.text == engine.render(starter.question_prompt(shown, 1))
     parsed = [row for row in questions if row.check.accepted]
     assert {row.target for row in parsed} == {"7"}
     assert {row.text for row in questions if not row.check.accepted} == {"I would rather talk about the weather."}
@@ -119,9 +119,9 @@ def test_only_the_asked_number_of_a_reply_counts(tmp_path: Path, starter: Task) 
             return arithmetic_teacher(prompt, 1)
         problems = "\n\n".join(
             f"Problem {number}: {name} buys {seed % 89 + 11} {thing} at sea and finds {number} more.\nAnswer: 7"
-            for number, (name, thing) in enumerate((("Ada", "nuts"), ("Lea", "urns"), ("Ivo", "oars")), start=1)
+            for number, (name, thing) in enumerate((("Ada", "nuts"), ("Lea", "urns"), ("Ivo", "oars")), start=3)
         )
-        return problems.removeprefix(starter.question_opening)
+        return problems.removeprefix("Problem 3:")  # behind two seeds
 
     settings = SETTINGS.model_copy(update={"questions_per_prompt": 2, "attempts": 1.0})
     engine = ScriptedEngine(talkative)

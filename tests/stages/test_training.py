@@ -14,15 +14,21 @@ from safetensors.torch import load_file
 from arte.models import ModelFolder
 from arte.recipe import Distill
 from arte.rows import Example
+from arte.stages import training as arte_training
 from arte.stages.distill import distill
 from arte.stages.training import WHOLE
 from arte.tasks import Task
 from tests.stages.conftest import Loaded, load
 from tests.stages.scripted import Stopped
 
-# One example a step: nine steps, a checkpoint after each third.
+# One example a step: nine steps.
 SETTINGS = Distill(batch_tokens=1, packing=False, learning_rate=1e-3)
 STEPS = 9
+
+
+@pytest.fixture(autouse=True)
+def _checkpoint_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arte_training, "CHECKPOINT_SECONDS", 0.0)
 
 
 class Ended(NamedTuple):
@@ -76,8 +82,8 @@ def test_nothing_but_the_result_is_left(training: Training, uninterrupted: Ended
     assert not (tmp_path / "arm" / "checkpoints").exists()
 
 
-@pytest.mark.parametrize(("stopped_in_step", "checkpoint"), [(1, None), (3, None), (4, 3), (6, 3), (7, 6), (9, 6)])
-def test_stopped_in_any_third(
+@pytest.mark.parametrize(("stopped_in_step", "checkpoint"), [(1, None), (2, 1), (5, 4), (9, 8)])
+def test_stopped_in_any_step(
     training: Training, uninterrupted: Ended, tmp_path: Path, stopped_in_step: int, checkpoint: int | None
 ) -> None:
     folder = tmp_path / "arm"
@@ -91,10 +97,10 @@ def test_stopped_in_any_third(
 
 
 def test_stopped_again_and_again(training: Training, uninterrupted: Ended, tmp_path: Path) -> None:
-    for passes in (4, 2, 4):  # steps 1 to 3; 4; 4 to 6
+    for passes in (4, 2, 4):  # steps 1 to 3; 4; 5 to 7
         with pytest.raises(Stopped):
             training.run(tmp_path / "arm", lambda student, passes=passes: student.stop_at(passes))  # type: ignore[misc]
-    assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-6"]
+    assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-7"]
     check_alike(training.run(tmp_path / "arm"), uninterrupted)
 
 
@@ -137,24 +143,34 @@ def test_a_checkpoint_loses_its_mark_before_anything_else(training: Training, tm
             removed.append(path.name)
             assert not list(path.rglob(WHOLE))
             if path.name == "checkpoint-3":  # its successor can be gone on from already
-                assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-6"]
+                assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-4"]
 
     with watched(heard):
         training.run(tmp_path / "arm")
-    assert removed[:2] == ["checkpoint-3", "checkpoint-6"]
-    assert removed[-1] == "checkpoints"
+    # None after the last step: the result itself is written then.
+    assert removed == [f"checkpoint-{step}" for step in range(1, STEPS)] + ["checkpoints"]
+
+
+def test_a_short_training_writes_no_checkpoint(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arte_training, "CHECKPOINT_SECONDS", 300.0)
+    removed = []
+    with watched(lambda event, path: removed.append(path.name) if event == "shutil.rmtree" else None):
+        training.run(tmp_path / "arm")
+    assert removed == ["checkpoints"]
 
 
 def test_stopped_between_the_last_checkpoint_and_the_result(
     training: Training, uninterrupted: Ended, tmp_path: Path
 ) -> None:
-    def heard(_event: str, path: Path) -> None:
-        if path.parts[-2:] == ("checkpoint-9", WHOLE):
+    def heard(event: str, path: Path) -> None:
+        if event == "shutil.rmtree" and path.name == "checkpoints":
             raise Stopped
 
     with watched(heard), pytest.raises(Stopped):
         training.run(tmp_path / "arm")
-    assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-9"]
+    assert whole_checkpoints(tmp_path / "arm") == []  # removed one by one before the folder
     passes: list[list[int]] = []
     check_alike(training.run(tmp_path / "arm", lambda student: passes.append(student.count_passes())), uninterrupted)
-    assert passes == [[]]
+    assert len(passes[0]) == STEPS

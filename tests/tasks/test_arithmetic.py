@@ -16,13 +16,22 @@ SEEDS = [
 ]
 
 
-def test_the_question_prompt_holds_each_seed_with_its_answer_and_the_count() -> None:
-    prompt = TASK.question_prompt(SEEDS, 5)
-    text = "\n".join(message["content"] for message in prompt)
-    for seed in SEEDS:
-        assert f"{seed.question}\nAnswer: {seed.answer}" in text
-    assert "5" in prompt[-1]["content"]
-    assert prompt[-1]["role"] == "user"
+def test_the_question_prompt_is_a_list_that_begins_with_the_seeds() -> None:
+    request, opening = TASK.question_prompt(SEEDS, 5)
+    assert (request["role"], opening["role"]) == ("user", "assistant")
+    assert "7 different" in request["content"]
+    assert opening["content"] == (
+        "Problem 1: Mei has 3 cups and buys 4. How many cups now?\nAnswer: 7\n\n"
+        "Problem 2: Noor has $9 and spends $4. How many dollars now?\nAnswer: 5\n\n"
+        "Problem 3:"
+    )
+
+
+def test_lines_of_a_seed_are_not_problems_of_their_own() -> None:
+    listed = SEEDS[0].model_copy(update={"question": "Mei has:\n1. 3 cups\n2. 4 plates\nHow many things?"})
+    prompt = TASK.question_prompt([listed], 1)
+    reply = TASK.question_reply(prompt, [("Who?", "3")])
+    assert TASK.parse_questions(reply) == [("Mei has: 1. 3 cups 2. 4 plates How many things?", "7"), ("Who?", "3")]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,10 @@ questions = words.map(lambda parts: "Say " + " ".join(parts) + "?")
 
 @given(st.lists(st.tuples(questions, st.none() | st.integers(-999, 99_999).map(str)), min_size=1, max_size=6))
 def test_written_questions_are_read_back(written: list[tuple[str, str | None]]) -> None:
-    assert TASK.parse_questions(TASK.questions_text(written)) == written
+    prompt = TASK.question_prompt(SEEDS, len(written))
+    reply = TASK.question_reply(prompt, written)
+    assert reply.startswith(prompt[-1]["content"])
+    assert TASK.parse_questions(reply) == [(seed.question, seed.answer) for seed in SEEDS] + written
 
 
 @given(st.text(max_size=300))
