@@ -21,8 +21,8 @@ WHOLE = "whole"
 def common_arguments(folder: Path, *, steps: int, warmup: float, bf16: bool, seed: int) -> dict[str, Any]:
     """Settings of TRL's trainers that are the same for alignment and distillation; `warmup` is a share of `steps`.
 
-    The share is rounded to the nearest step, not up as in transformers, where the first of a handful of steps would
-    have a rate of zero and teach nothing.
+    The share is rounded down, not up as in transformers: the first step of a warm-up has a rate of zero, and of a
+    handful of steps none should teach nothing.
     """
     import torch
 
@@ -37,7 +37,7 @@ def common_arguments(folder: Path, *, steps: int, warmup: float, bf16: bool, see
         "logging_strategy": "steps",
         "logging_steps": 1,
         "save_strategy": "no",  # Record asks for checkpoints by the clock
-        "warmup_steps": round(warmup * steps),
+        "warmup_steps": int(warmup * steps),
         "report_to": "none",
         "disable_tqdm": True,
         "max_length": None,

@@ -3,11 +3,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from arte import models
 from arte.errors import ModelError
 from arte.models import ModelFolder
-from arte.models.load import refuse_without_memory
+from arte.models.load import load, refuse_without_memory
 
 
 def test_loads_in_the_number_type_asked_for(tiny_student: ModelFolder) -> None:
@@ -27,6 +28,16 @@ def test_loads_in_the_number_type_asked_for(tiny_student: ModelFolder) -> None:
 @pytest.fixture
 def copy(tiny_student: ModelFolder, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_student.path, tmp_path / "model"))
+
+
+def test_the_output_layer_sees_rows_without_gaps(tiny_student: ModelFolder) -> None:
+    model, _ = load(tiny_student.path, "float32", "cpu")
+    seen: list[tuple[tuple[int, ...], bool]] = []
+    model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, given: seen.append((tuple(given[0].shape), given[0].is_contiguous()))
+    )
+    model(input_ids=torch.arange(12).view(3, 4), logits_to_keep=2)
+    assert seen == [((3, 2, model.config.hidden_size), True)]
 
 
 def test_a_tokenizer_without_pad_token_pads_with_its_end_token(copy: Path) -> None:
