@@ -3,7 +3,8 @@
 preference   drafts × probes a second of the student: the naive loop (each prompt alone through transformers'
              `generate`, greedy), the paper's exact match as ARTE does it, and the log-probability score.
 sft          tokens a second of full fine-tuning: a plain loop over padded batches of 16, and the distill stage with its
-             packed rows; the time to write the finished model is taken off, checkpoints are not.
+             packed rows, both with float32 weights and products in the faster type; the time to write the finished
+             model is taken off.
 
 Models and items are the starter scale's. Sides take turns, so that a change of the machine's speed meets all of them;
 the last line is JSON with medians. Quote the ratios.
@@ -41,7 +42,7 @@ def in_turns(sides: dict[str, Callable[[], float]]) -> dict[str, float]:
 
 def preference(recipe: arte.Recipe) -> dict[str, Any]:
     """Draft × probe evaluations a second."""
-    task, splits, (model, tokenizer) = _starter(recipe)
+    task, splits, (model, tokenizer) = _starter(recipe, models.compute_dtype(recipe.student.dtype))
     engine = TransformersEngine(model, tokenizer)
     probes, limit = splits.probes, recipe.evaluate.max_tokens
     drafts = [_example(item) for item in splits.seeds[:DRAFTS]]
@@ -79,7 +80,8 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
 
     from arte.stages.distill import distill
 
-    task, splits, (model, tokenizer) = _starter(recipe)
+    bf16 = models.compute_dtype(recipe.student.dtype) == "bfloat16"
+    task, splits, (model, tokenizer) = _starter(recipe, "float32")
     examples = [_example(item) for item in splits.test[:EXAMPLES]]
     rows = [
         tokenizer.apply_chat_template(
@@ -101,7 +103,9 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
             width = max(len(row) for row in batch)
             ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in batch])
             mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch])
-            model(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100)).loss.backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = model(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100)).loss
+            loss.backward()
             optimizer.step()
             optimizer.zero_grad()
         return total / (time.perf_counter() - start)
@@ -110,7 +114,7 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
         settings = recipe.distill.model_copy(update={"epochs": 1.0, "learning_rate": 1e-5})
         with TemporaryDirectory() as scratch:
             start = time.perf_counter()
-            distill(Path(scratch) / "arm", examples, task, model, tokenizer, settings, bf16=False, seed=0)
+            distill(Path(scratch) / "arm", examples, task, model, tokenizer, settings, bf16=bf16, seed=0)
             took = time.perf_counter() - start
         return total / (took - saved_s())
 
@@ -124,10 +128,10 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
     return {"tokens_per_second": medians, "times_plain": medians["packed"] / medians["plain"]}
 
 
-def _starter(recipe: arte.Recipe) -> tuple[Any, Any, tuple[Any, Any]]:
+def _starter(recipe: arte.Recipe, dtype: str) -> tuple[Any, Any, tuple[Any, Any]]:
     task = tasks.load(recipe.task.name)
     student = models.resolve(recipe.student)
-    loaded = models.load(student.path, models.compute_dtype(recipe.student.dtype), "cpu")
+    loaded = models.load(student.path, dtype, "cpu")
     return task, task.splits(recipe.task, recipe.seed), loaded
 
 
