@@ -153,6 +153,8 @@ def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise DownloadFailed(f"{archive.name}: member {name!r} is a link or a device; nothing was unpacked")
+    if not 0 <= member.header_offset < archive.stat().st_size:
+        raise zipfile.BadZipFile(f"member {name!r} begins at byte {member.header_offset}")
     if member.flag_bits & 1:
         raise DownloadFailed(f"{archive.name}: member {name!r} is encrypted; nothing was unpacked")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import stat
 import string
 import zipfile
@@ -172,7 +173,11 @@ def test_a_damaged_archive_gives_an_error_or_the_whole_file(
         del damaged[data.draw(st.integers(0, len(whole) - 1)) :]
     else:
         damaged[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
-    (folder / "a.whl").write_bytes(damaged)
+    whole_or_refused(folder, bytes(damaged), content)
+
+
+def whole_or_refused(folder: Path, archive: bytes, content: bytes) -> None:
+    (folder / "a.whl").write_bytes(archive)
     try:
         unpack(folder / "a.whl", lambda _name: True, folder / "out")
     except DownloadFailed:
@@ -180,3 +185,17 @@ def test_a_damaged_archive_gives_an_error_or_the_whole_file(
     else:
         [file] = [path for path in (folder / "out").rglob("*") if path.is_file()]
         assert file.read_bytes() == content
+
+
+def test_no_flipped_bit_of_the_directory_gets_through(tmp_path: Path) -> None:
+    """The directory says where members begin; one flipped bit puts a member in front of the file."""
+    content = string.printable.encode() * 3
+    whole = archive_of(tmp_path, [("a.bin", content, 0o644)]).read_bytes()
+    places = range(whole.index(b"PK\x01\x02"), len(whole))
+    assert len(places) == 46 + len("a.bin") + 22  # APPNOTE.TXT 4.3.12 and 4.3.16
+    for place in places:
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            whole_or_refused(tmp_path, bytes(damaged), content)

@@ -13,8 +13,9 @@ from tests.stages.scripted import Stopped
 
 FALLEN = Check(reason="inconsistent")
 PROBES = [Item(id=f"p{number}", question=f"{number}?", rationale="r", answer="1") for number in range(2)]
+PROMPT = json.dumps([{"role": "user", "content": "Write."}, {"role": "assistant", "content": "Problem 1:"}])
 QUESTIONS = [
-    Question(id=f"q{number}", text=f"Question {number}?", target=None, prompt="[]", check=Check())
+    Question(id=f"q{number}", text=f"Question {number}?", target=None, prompt=PROMPT, check=Check())
     for number in range(5)
 ]
 RATIONALES = [
