@@ -105,7 +105,9 @@ def _lessons() -> list[list[Lesson]]:
     solutions = [[solved(item, style) for item in known] for style in styles]
     lists = [
         (prompt, reply.removeprefix(prompt[-1]["content"]))
-        for pair in ([(item.question, item.answer) for item in known[start : start + 2]] for start in (0, 2, 4))
+        for pair in (
+            [(item.question, item.answer) for item in known[start : start + 2]] for start in range(0, PROBLEMS, 2)
+        )
         for prompt in (task.question_prompt([seed], 2) for seed in shown)
         for reply in (task.question_reply(prompt, pair),)
     ]
