@@ -59,7 +59,10 @@ def distill(
     """
     from datasets import Dataset
     from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
+
+    from arte.models.packed_attention import attend_by_example
+    from arte.stages.completion_trainer import CompletionTrainer
 
     folder.mkdir(exist_ok=True)
     write_rows(folder / "examples.jsonl", examples)
@@ -76,7 +79,9 @@ def distill(
     batch = 1 if settings.packing else max(1, settings.batch_tokens * len(rows) // total)
     steps = math.ceil((total / width if settings.packing else len(rows) / batch) * settings.epochs)
     arguments = common_arguments(folder / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed)
-    trainer = SFTTrainer(
+    if settings.packing:
+        attend_by_example(model, width)
+    trainer = CompletionTrainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
