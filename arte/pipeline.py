@@ -201,14 +201,16 @@ class _Run:
 
     def distill(self) -> Finished:
         """One student for each arm that trains, on equally many examples."""
-        from arte.stages.distill import accepted_examples, distill, equal_share
+        from arte.stages.distill import accepted_examples, distill, equal_share, item_as_example
 
         source: dict[str, StageName] = {"unaligned": "elicit", "arte": "tailor"}
         drafted = {arm: self.done[source[arm]] for arm in self._trained_arms()}
 
         def work(folder: StageFolder) -> Figures:
             every: dict[str, list[Example]] = {arm: accepted_examples(stage.path) for arm, stage in drafted.items()}
-            arms = equal_share(every, self.recipe.distill.examples, self.recipe.seed)
+            shares = equal_share(every, self.recipe.distill.examples, self.recipe.seed)
+            seeds = [item_as_example(item) for item in self.splits.seeds] if self.recipe.distill.seeds else []
+            arms = {arm: [*seeds, *drafts] for arm, drafts in shares.items()}
             tokens = 0
             for arm, examples in arms.items():
                 whole = folder.path / arm / "tokens.json"
@@ -308,19 +310,20 @@ class _Run:
         return self.workspace.stage("bench", plain(given), work)
 
     def _engine(self, folder: Path, adapter: Path | None = None) -> Any:
-        from arte.generation.int8 import to_int8
+        from arte.generation.int8 import is_faster, to_int8
         from arte.generation.transformers import TransformersEngine
         from arte.stages.align import merge_adapter
 
-        model, tokenizer = self._load(folder, self.dtype)
+        rounded = (
+            folder == self.teacher.path
+            and self.recipe.teacher.drafts_in == "int8"
+            and machine.device() == "cpu"
+            and is_faster(self.dtype)
+        )
+        model, tokenizer = self._load(folder, "float32" if rounded else self.dtype)
         if adapter is not None:
             model = merge_adapter(model, adapter)
-        if folder == self.teacher.path and self.recipe.teacher.drafts_in == "int8" and self._plain_cpu():
-            model = to_int8(model)
-        return TransformersEngine(model, tokenizer)
-
-    def _plain_cpu(self) -> bool:
-        return machine.device() == "cpu" and self.dtype == "float32"
+        return TransformersEngine(to_int8(model) if rounded else model, tokenizer)
 
     def _load(self, folder: Path, dtype: str) -> Any:
         settings = self.recipe.teacher if folder == self.teacher.path else self.recipe.student

@@ -59,7 +59,7 @@ class Model(Settings):
         "auto", description="auto: the faster of the two for matrix products here, measured at the start."
     )
     drafts_in: Literal["auto", "int8"] = Field(
-        "auto", description="int8: a teacher drafts with 8-bit weights on a CPU without bfloat16; training is not."
+        "auto", description="int8: a teacher drafts with 8-bit weights on a CPU that is faster so (measured)."
     )
     trust_remote_code: bool = Field(False, description="Run code that comes with the model. Only with models you read.")
 
@@ -74,7 +74,7 @@ class Elicit(Settings):
     )
     temperature: Positive = Field(1.0, description="Sampling temperature of questions and rationales (paper: 1.0).")
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.95, description="Nucleus of the sampling.")
-    question_tokens: Count = Field(512, description="Most new tokens for one prompt's questions.")
+    question_tokens: Count = Field(1024, description="Most new tokens for one prompt's questions.")
     rationale_tokens: Count = Field(256, description="Most new tokens for a rationale.")
     near_duplicate: Fraction = Field(0.9, description="Similarity of words (0 to 1) from which two are the same.")
     contamination_words: Count = Field(8, description="Words in a row shared with a probe or test item that condemn.")
@@ -101,7 +101,7 @@ class Align(Settings):
     warmup: Fraction = Field(0.1, description="Share of steps with a rising rate, then cosine (paper: 0.1).")
     lora_rank: Count = Field(16, description="Rank of the adapter, on all linear layers.")
     lora_alpha: Positive = Field(32.0, description="Scale of the adapter, as PEFT counts it.")
-    max_tokens: Count = Field(1024, description="Longest prompt with answer; a longer pair is an error, never cut.")
+    max_tokens: Count = Field(2048, description="Longest prompt with answer; a longer pair is an error, never cut.")
 
 
 class Tailor(Settings):
@@ -113,7 +113,8 @@ class Tailor(Settings):
 
 class Distill(Settings):
     method: Literal["full", "lora"] = Field("full", description="All weights, or an adapter merged at the end.")
-    examples: Count = Field(6750, description="Training examples of every arm; fewer where drafts were too few.")
+    examples: Count = Field(6750, description="Drafts that every arm is trained on; fewer where there are too few.")
+    seeds: bool = Field(False, description="Train every arm on the seeds and their own solutions too (paper: no).")
     learning_rate: Positive = Field(2e-5, description="Peak rate (paper: 2e-5).")
     epochs: Positive = Field(1.0, description="Passes over the examples (paper: 1).")
     batch_tokens: Count = Field(2048, description="Tokens a step: examples are packed into rows of this length.")

@@ -49,10 +49,11 @@ class Check(Row):
 
 
 class Question(Row):
-    """A drafted question. `target` is the answer that the teacher wrote beside it, normalised, if it could be read."""
+    """A drafted question, with the solution and the normalised answer that the teacher wrote beside it, if any."""
 
     id: str
     text: str
+    solution: str | None = None
     target: str | None
     prompt: str
     """The prompt it was drawn under (chat messages as JSON); the last message is what the teacher went on from."""
@@ -60,11 +61,12 @@ class Question(Row):
 
 
 class Rationale(Row):
-    """One worked solution of a drafted question, in one style."""
+    """One worked solution of a drafted question."""
 
     id: str
     question_id: str
     style: str
+    """A style of recipe.Style, `naive`, or `drafted`: what the question was drafted with."""
     text: str
     """The solution without its final answer line."""
     answer: str | None

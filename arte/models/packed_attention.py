@@ -44,7 +44,8 @@ def _packed(
 ) -> tuple[torch.Tensor, None]:
     """`query` (1, heads, tokens, width), `key` and `value` (1, fewer heads or as many, tokens, width).
 
-    `cu_seq_lens_q` (examples + 1): where each example begins, and the number of tokens. Gives (1, tokens, heads, width).
+    `cu_seq_lens_q` (examples + 1): where each example begins, and the number of tokens. Gives (1, tokens, heads,
+    width).
     """
     lengths = cu_seq_lens_q.diff().tolist()
     with torch.autocast("cpu", enabled=False):

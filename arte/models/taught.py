@@ -92,6 +92,7 @@ def _lessons() -> list[list[Lesson]]:
     Lists are as much as two groups, as their replies are the longest.
     """
     from arte import tasks
+    from arte.tasks import Draft
 
     task = tasks.load("starter")
     shown = task.splits(recipe.Task(name="starter", seeds=SHOWN, probes=1, test=16), seed=4242).seeds
@@ -106,7 +107,8 @@ def _lessons() -> list[list[Lesson]]:
     lists = [
         (prompt, reply.removeprefix(prompt[-1]["content"]))
         for pair in (
-            [(item.question, item.answer) for item in known[start : start + 2]] for start in range(0, PROBLEMS, 2)
+            [Draft(item.question, item.rationale, item.answer) for item in known[start : start + 2]]
+            for start in range(0, PROBLEMS, 2)
         )
         for prompt in (task.question_prompt([seed], 2) for seed in shown)
         for reply in (task.question_reply(prompt, pair),)

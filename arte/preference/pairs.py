@@ -13,7 +13,7 @@ from statistics import fmean
 
 from arte.recipe import Prefer
 from arte.rows import Pair, Question, Rationale, Score
-from arte.tasks.task import Task
+from arte.tasks.task import Draft, Task
 
 
 def rationale_scores(scores: Sequence[Score]) -> dict[str, float]:
@@ -108,14 +108,18 @@ def question_pairs(
             Pair(
                 level="question",
                 prompt=json.dumps(prompt[:-1], ensure_ascii=False),
-                chosen=task.question_reply(prompt, [(questions[q].text, questions[q].target) for q in chosen]),
-                rejected=task.question_reply(prompt, [(questions[q].text, questions[q].target) for q in rejected]),
+                chosen=task.question_reply(prompt, [_as_drafted(questions[q]) for q in chosen]),
+                rejected=task.question_reply(prompt, [_as_drafted(questions[q]) for q in rejected]),
                 chosen_id="+".join(chosen),
                 rejected_id="+".join(rejected),
                 margin=gap,
             )
         )
     return pairs
+
+
+def _as_drafted(question: Question) -> Draft:
+    return Draft(question.text, question.solution, question.target)
 
 
 class _Deck:

@@ -159,11 +159,13 @@ def _method(report: Report) -> str:
     )
     if report.data:
         count = report.data.examples.get(report.student_arm or "")
-        trained = f" It was trained on {count:,} of them." if count else ""
+        seeds = report.data.seeds
+        and_seeds = f" and on the {seeds:,} seed problems with their own solutions" if seeds else ""
+        trained = f" It was trained on {count - seeds:,} of them{and_seeds}." if count else ""
         text += (
             f"\n\n## Data\n\n{report.data.accepted:,} of {report.data.drafted:,} drafts were accepted; the others were "
             "unparsed, inconsistent, near-duplicates, or too close to a probe or test problem."
-            f"{trained} All of it is synthetic. Seed and test problems: {report.data_source or report.task}."
+            f"{trained} The drafts are synthetic. Seed and test problems: {report.data_source or report.task}."
         )
     return text
 

@@ -86,10 +86,14 @@ class TeacherData(Tally):
 
 
 class Data(Tally):
-    """Drafts of all teachers, then each teacher's own; `examples` is how many each arm was trained on."""
+    """Drafts of all teachers, then each teacher's own.
+
+    `examples` is how many each arm was trained on; `seeds` of them are seed problems with their own solutions.
+    """
 
     teachers: list[TeacherData]
     examples: dict[str, int]
+    seeds: int
 
 
 class Preference(Part):

@@ -26,7 +26,12 @@ def data_of(run: Path, recipe: Recipe) -> Data | None:
         return None
     examples = {arm: len(rows_of(run / "distill" / arm / "examples.jsonl", Example)) for arm in recipe.arms}
     total = _sum(teachers)
-    return Data(**dict(total), teachers=teachers, examples={arm: count for arm, count in examples.items() if count})
+    return Data(
+        **dict(total),
+        teachers=teachers,
+        examples={arm: count for arm, count in examples.items() if count},
+        seeds=recipe.task.seeds if recipe.distill.seeds and any(examples.values()) else 0,
+    )
 
 
 def preference_of(run: Path, recipe: Recipe) -> Preference | None:

@@ -223,6 +223,11 @@ def limitations(report: Report) -> list[str]:
     if len(set(examples.values())) > 1:
         counts = ", ".join(f"{arm} {count:,}" for arm, count in examples.items())
         notes.append(f"The arms were not trained on the same number of examples ({counts}), so they differ in more.")
+    if report.data and report.data.seeds:
+        notes.append(
+            f"Each trained arm also learned from the {report.data.seeds:,} seed problems with their own solutions: "
+            "what it gains on the untrained student is not the drafts' alone."
+        )
     if report.data:
         notes.append(
             "Accepted drafts passed checks, not a proof: an answer that most rationales agree on can still be wrong."

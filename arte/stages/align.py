@@ -9,7 +9,7 @@ from typing import Any
 from arte.errors import StageError
 from arte.recipe import Align
 from arte.rows import Pair
-from arte.stages.training import common_arguments, train
+from arte.stages.training import common_arguments, score_labels_only, train
 from arte.workspace import Figures, StageFolder
 
 
@@ -42,6 +42,7 @@ def align(
         )
     micro = math.gcd(settings.micro_batch_size, settings.batch_size)
     steps = math.ceil(len(rows) / settings.batch_size * settings.epochs)
+    score_labels_only()
     trainer = DPOTrainer(
         model=model,
         processing_class=tokenizer,

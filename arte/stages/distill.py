@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from arte.recipe import Distill
-from arte.rows import Example, Question, Rationale, read_rows, write_rows
+from arte.rows import Example, Item, Question, Rationale, read_rows, write_rows
 from arte.stages.prefer import as_example
-from arte.stages.training import common_arguments, train
+from arte.stages.training import common_arguments, score_labels_only, train
 from arte.tasks.task import Task
 
 
@@ -18,6 +18,11 @@ def accepted_examples(drafted: Path) -> list[Example]:
     questions = {row.id: row for row in read_rows(drafted / "questions.jsonl", Question)}
     rationales = read_rows(drafted / "rationales.jsonl", Rationale)
     return [as_example(questions[row.question_id], row) for row in rationales if row.check.accepted]
+
+
+def item_as_example(item: Item) -> Example:
+    """A problem of the task with its own solution, as a training example."""
+    return Example(id=item.id, question=item.question, rationale=item.rationale, answer=item.answer)
 
 
 def equal_share(arms: dict[str, list[Example]], most: int, seed: int) -> dict[str, list[Example]]:
@@ -59,10 +64,9 @@ def distill(
     """
     from datasets import Dataset
     from peft import LoraConfig
-    from trl import SFTConfig
+    from trl import SFTConfig, SFTTrainer
 
     from arte.models.packed_attention import attend_by_example
-    from arte.stages.completion_trainer import CompletionTrainer
 
     folder.mkdir(exist_ok=True)
     write_rows(folder / "examples.jsonl", examples)
@@ -81,7 +85,8 @@ def distill(
     arguments = common_arguments(folder / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed)
     if settings.packing:
         attend_by_example(model, width)
-    trainer = CompletionTrainer(
+    score_labels_only()
+    trainer = SFTTrainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),

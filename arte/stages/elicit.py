@@ -19,8 +19,11 @@ from arte.progress import progress
 from arte.recipe import Elicit, Style
 from arte.rows import Item, Question, Rationale
 from arte.stages.checks import QuestionCheck, check_rationales
-from arte.tasks.task import Task
+from arte.tasks.task import Draft, Task
 from arte.workspace import Figures, StageFolder
+
+DRAFTED = "drafted"
+"""The style of the solution that a question was drafted with."""
 
 
 class Drafting:
@@ -98,15 +101,14 @@ class Drafting:
         )
         for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
             reply = prompt[-1]["content"] + answer.text
-            found: list[tuple[str | None, str | None]] = [*self.task.parse_questions(reply)[seeds : seeds + count]]
-            if not found:
-                found = [(None, None)]
-            for number, (question, target) in enumerate(found):
-                check = self.check.check(question if target is not None else None)
+            found = self.task.parse_questions(reply)[seeds : seeds + count] or [Draft(answer.text, None, None)]
+            for number, draft in enumerate(found):
+                check = self.check.check(draft.question if draft.target is not None else None)
                 row = Question(
                     id=f"q{turn}-{place}-{number}",
-                    text=question if question is not None else answer.text,
-                    target=target,
+                    text=draft.question,
+                    solution=draft.solution,
+                    target=draft.target,
                     prompt=json.dumps(prompt, ensure_ascii=False),
                     check=check,
                 )
@@ -117,6 +119,7 @@ class Drafting:
 
     def _draft_rationales(self, turn: int) -> list[Rationale]:
         questions = [row for row in self.questions.rows if row.check.accepted and row.id.startswith(f"q{turn}-")]
+        styles = [style or "naive" for style in self.styles]
         parsed: list[list[tuple[str, str | None]]] = [[] for _ in questions]
         for number, style in enumerate(self.styles):
             prompts = [self.task.rationale_prompt(question.text, style) for question in questions]
@@ -129,13 +132,19 @@ class Drafting:
                 drafts.append(self.task.parse_rationale(answer.text) if whole else (answer.text, None))
         rows = []
         for question, drafts in zip(questions, parsed, strict=True):
+            names = [f"r{number}" for number in range(len(drafts))]
+            written: list[str] = [*styles]
+            if question.solution is not None:  # one solution more, and one vote for its answer
+                drafts.append((question.solution, question.target))
+                names.append(DRAFTED)
+                written.append(DRAFTED)
             checks = check_rationales(self.task, drafts)
-            for number, ((solution, found), check) in enumerate(zip(drafts, checks, strict=True)):
+            for name, style, (solution, found), check in zip(names, written, drafts, checks, strict=True):
                 rows.append(
                     Rationale(
-                        id=f"{question.id}-r{number}",
+                        id=f"{question.id}-{name}",
                         question_id=question.id,
-                        style=self.styles[number] or "naive",
+                        style=style,
                         text=solution,
                         answer=found,
                         check=check,

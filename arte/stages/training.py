@@ -44,6 +44,17 @@ def common_arguments(folder: Path, *, steps: int, warmup: float, bf16: bool, see
     }
 
 
+def score_labels_only() -> None:
+    """Has TRL compute logits of labelled tokens only, on a CPU as on a GPU.
+
+    TRL 1.16 does so where it has its Triton kernel and nowhere else, so that shapes stay the same from batch to batch.
+    On a CPU that costs more than it saves: prompts are most of a row, and their logits half of a training step.
+    """
+    from trl.trainer import utils
+
+    utils._use_triton = lambda _device: True  # asked by the choice of positions alone; the kernel asks for itself
+
+
 class Record(TrainerCallback):  # type: ignore[misc]
     """Writes each step's figures to metrics.jsonl, asks for checkpoints and marks whole ones, moves the bar."""
 

@@ -7,9 +7,9 @@ seeds, probes, test, unseen = task.splits(recipe.Task(name="starter"), seed=0)
 from arte.errors import UnknownName
 from arte.tasks.gsm8k import Gsm8k
 from arte.tasks.starter import Starter
-from arte.tasks.task import Message, Splits, Task
+from arte.tasks.task import Draft, Message, Splits, Task
 
-__all__ = ["NAMES", "Message", "Splits", "Task", "load"]
+__all__ = ["NAMES", "Draft", "Message", "Splits", "Task", "load"]
 
 _TASKS: dict[str, type[Gsm8k] | type[Starter]] = {"gsm8k": Gsm8k, "starter": Starter}
 NAMES = tuple(_TASKS)

@@ -12,11 +12,12 @@ from arte.rows import Item
 from arte.tasks import answers
 from arte.tasks.equations import equations_hold
 from arte.tasks.styles import EXAMPLES, NAIVE, STYLES
+from arte.tasks.task import Draft
 
 LAST_LINE = "End with a line of #### and the answer."
 
-_HEADING = re.compile(r"^[ \t*#]*(?:(?:Problem|Question|Example)[ \t]*#?)?\d+[ \t]*[.:)](?!\d)\**[ \t]*", re.I | re.M)
-_ANSWER = re.compile(r"(?:^[ \t*#-]*|[ \t]\**)(?:Answer|Solution)\**[ \t]*:\**[ \t]*(.*)$", re.I | re.M)
+_HEADING = re.compile(r"^[ \t*#]*((?:Problem|Question|Example)[ \t]*#?)?\d+[ \t]*[.:)](?!\d)\**[ \t]*", re.I | re.M)
+_LABEL = re.compile(r"(?:^[ \t*#-]*|[ \t]\**)(Answer|Solution)\**[ \t]*:\**[ \t]*", re.I | re.M)
 _ANSWER_LINE = re.compile(r"[*]*####[ \t*]*(?:(?:the )?answer(?: is)?:?[ \t]*)?(.*)", re.I)
 
 
@@ -28,37 +29,31 @@ class Arithmetic:
     equations_hold = staticmethod(equations_hold)
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
-        """A list of problems, each with its answer (the paper's <target>), that begins with the seeds.
+        """A list of problems, each with its solution and answer (the paper's <target>), that begins with the seeds.
 
         The teacher goes on with the list. Given the seeds in the request instead, a small teacher copies half of them;
-        with no reply to go on with, it opens with remarks of its own.
+        with no reply to go on with, it opens with remarks of its own; with no solution, its answers are guesses.
         """
         request = (
             f"Write {len(seeds) + count} different school problems in arithmetic, each about other people and things "
-            "and with its answer."
+            "and with its solution and answer."
         )
-        opening = [*_listed([(" ".join(seed.question.split()), seed.answer) for seed in seeds], 1), ""]
+        opening = [*_listed([Draft(seed.question, seed.rationale, seed.answer) for seed in seeds], 1), ""]
         return [
             {"role": "user", "content": request},
             {"role": "assistant", "content": "\n\n".join(opening) + _heading(len(seeds) + 1)},
         ]
 
-    def question_reply(self, prompt: list[Message], questions: Sequence[tuple[str, str | None]]) -> str:
+    def question_reply(self, prompt: list[Message], questions: Sequence[Draft]) -> str:
         opening = prompt[-1]["content"]
-        first = len(_HEADING.findall(opening))
+        first = len(_headings(opening))
         return opening.removesuffix(_heading(first)) + "\n\n".join(_listed(questions, first))
 
-    def parse_questions(self, text: str) -> list[tuple[str, str | None]]:
-        headings = list(_HEADING.finditer(text))
+    def parse_questions(self, text: str) -> list[Draft]:
+        headings = _headings(text)
         ends = [*(heading.start() for heading in headings), len(text)][1:]
-        questions = []
-        for heading, end in zip(headings, ends, strict=True):
-            block = text[heading.end() : end]
-            answer = _ANSWER.search(block)
-            question = " ".join((block[: answer.start()] if answer else block).split()).strip("* ")
-            if question:
-                questions.append((question, _target(answer[1]) if answer else None))
-        return questions
+        drafts = [_read(text[heading.end() : end]) for heading, end in zip(headings, ends, strict=True)]
+        return [draft for draft in drafts if draft.question]
 
     def rationale_prompt(self, question: str, style: Style | None) -> list[Message]:
         manner = NAIVE if style is None else STYLES[style]
@@ -87,11 +82,39 @@ def _heading(number: int) -> str:
     return f"Problem {number}:"
 
 
-def _listed(questions: Sequence[tuple[str, str | None]], first: int) -> list[str]:
+def _headings(text: str) -> list[re.Match[str]]:
+    """Where problems begin. Bare numbers count where no heading has a word: else they are steps of a solution."""
+    found = list(_HEADING.finditer(text))
+    return [heading for heading in found if heading[1]] or found
+
+
+def _listed(drafts: Sequence[Draft], first: int) -> list[str]:
     return [
-        f"{_heading(number)} {question}" + (f"\nAnswer: {target}" if target is not None else "")
-        for number, (question, target) in enumerate(questions, start=first)
+        "\n".join(
+            [
+                f"{_heading(number)} {' '.join(draft.question.split())}",
+                *([f"Solution: {draft.solution}"] if draft.solution else []),
+                *([f"Answer: {draft.target}"] if draft.target is not None else []),
+            ]
+        )
+        for number, draft in enumerate(drafts, start=first)
     ]
+
+
+def _read(block: str) -> Draft:
+    """A problem's text, from behind its heading to the next."""
+    labels = list(_LABEL.finditer(block))
+    ends = [*(label.start() for label in labels), len(block)]
+    question = " ".join(block[: ends[0]].split()).strip("* ")
+    parts: dict[str, str] = {}
+    for label, end in zip(labels, ends[1:], strict=True):
+        parts.setdefault(label[1].lower(), block[label.end() : end].strip("* \t\n"))
+    solution, answer = parts.get("solution"), parts.get("answer", parts.get("solution"))
+    return Draft(
+        question,
+        (solution or None) if "answer" in parts else None,
+        _target(answer.split("\n")[0]) if answer else None,
+    )
 
 
 def _target(line: str) -> str | None:

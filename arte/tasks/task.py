@@ -7,7 +7,7 @@ from arte import recipe
 from arte.generation import Message
 from arte.rows import Item
 
-__all__ = ["Message", "Splits", "Task"]
+__all__ = ["Draft", "Message", "Splits", "Task"]
 
 
 class Splits(NamedTuple):
@@ -21,6 +21,15 @@ class Splits(NamedTuple):
     unseen: list[Item]
     """Test items of templates that neither seeds, probes nor `test` use; empty where the task is not made of
     templates."""
+
+
+class Draft(NamedTuple):
+    """A question as a teacher writes it down, with what can be read beside it."""
+
+    question: str
+    solution: str | None
+    target: str | None
+    """The answer, normalised."""
 
 
 class Task(Protocol):
@@ -49,18 +58,18 @@ class Task(Protocol):
         ...
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
-        """Asks the teacher for `count` new questions like the seeds, each with its answer.
+        """Asks the teacher for `count` new questions like the seeds, each with its solution and answer.
 
         The last message is the beginning of the teacher's reply, and holds the seeds.
         """
         ...
 
-    def question_reply(self, prompt: list[Message], questions: Sequence[tuple[str, str | None]]) -> str:
-        """The whole reply to a `question_prompt`, from its beginning, that holds these questions and targets."""
+    def question_reply(self, prompt: list[Message], questions: Sequence[Draft]) -> str:
+        """The whole reply to a `question_prompt`, from its beginning, that holds these questions."""
         ...
 
-    def parse_questions(self, text: str) -> list[tuple[str, str | None]]:
-        """The questions of a whole reply, the seeds' first, each with its normalised target where one can be read."""
+    def parse_questions(self, text: str) -> list[Draft]:
+        """The questions of a whole reply, the seeds' first."""
         ...
 
     def rationale_prompt(self, question: str, style: recipe.Style | None) -> list[Message]:
