@@ -327,6 +327,7 @@ class _Run:
 
     def _load(self, folder: Path, dtype: str) -> Any:
         settings = self.recipe.teacher if folder == self.teacher.path else self.recipe.student
+        machine.return_memory()  # of the model before
         return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
 
     def _trained_dtype(self) -> str:

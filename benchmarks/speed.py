@@ -82,6 +82,7 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
 
     bf16 = models.compute_dtype(recipe.student.dtype) == "bfloat16"
     task, splits, (model, tokenizer) = _starter(recipe, "float32")
+    _, _, (ours, _) = _starter(recipe, "float32")
     examples = [_example(item) for item in splits.test[:EXAMPLES]]
     rows = [
         tokenizer.apply_chat_template(
@@ -114,14 +115,14 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
         settings = recipe.distill.model_copy(update={"epochs": 1.0, "learning_rate": 1e-5})
         with TemporaryDirectory() as scratch:
             start = time.perf_counter()
-            distill(Path(scratch) / "arm", examples, task, model, tokenizer, settings, bf16=bf16, seed=0)
+            distill(Path(scratch) / "arm", examples, task, ours, tokenizer, settings, bf16=bf16, seed=0)
             took = time.perf_counter() - start
         return total / (took - saved_s())
 
     def saved_s() -> float:
         with TemporaryDirectory() as scratch:
             start = time.perf_counter()
-            model.save_pretrained(scratch)
+            ours.save_pretrained(scratch)
             return time.perf_counter() - start
 
     medians = in_turns({"plain": plain, "packed": packed})

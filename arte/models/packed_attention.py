@@ -49,13 +49,12 @@ def _packed(
     """
     lengths = cu_seq_lens_q.diff().tolist()
     with torch.autocast("cpu", enabled=False):
-        parts = [
-            scaled_dot_product_attention(
-                *(part.float() for part in parts), is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=True
-            )
-            for parts in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
+        examples = zip(*(torch.split(states.float(), lengths, 2) for states in (query, key, value)), strict=True)
+        heeded = [
+            scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=True)
+            for q, k, v in examples
         ]
-        return torch.cat(parts, 2).transpose(1, 2).contiguous().to(query.dtype), None
+        return torch.cat(heeded, 2).transpose(1, 2).contiguous().to(query.dtype), None
 
 
 def _no_mask(**_given: Any) -> None:

@@ -12,7 +12,7 @@ ARM_MEANING = {
 }
 REASON_MEANING = {
     "unparsed": "no question or final answer could be read",
-    "inconsistent": "an equation does not hold, or the answer is not the majority's",
+    "inconsistent": "nothing is calculated, an equation does not hold, or the answer is not the majority's",
     "duplicate": "nearly the same as an earlier draft",
     "contaminated": "shares a run of words with a probe or test problem",
 }

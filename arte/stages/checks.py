@@ -71,6 +71,8 @@ def check_rationales(task: Task, drafts: Sequence[tuple[str, str | None]]) -> li
         false = task.equations_hold(solution) if answer is not None else None
         if answer is None or not solution.strip():
             checks.append(Check(reason="unparsed", detail="no answer can be read, or it was cut at the token limit"))
+        elif not task.calculates(solution):
+            checks.append(Check(reason="inconsistent", detail="nothing is calculated: the answer is only said"))
         elif false is not None:
             checks.append(Check(reason="inconsistent", detail=f"does not hold: {false}"))
         elif majority is None:

@@ -139,12 +139,12 @@ class Drafting:
                 names.append(DRAFTED)
                 written.append(DRAFTED)
             checks = check_rationales(self.task, drafts)
-            for name, style, (solution, found), check in zip(names, written, drafts, checks, strict=True):
+            for name, label, (solution, found), check in zip(names, written, drafts, checks, strict=True):
                 rows.append(
                     Rationale(
                         id=f"{question.id}-{name}",
                         question_id=question.id,
-                        style=style,
+                        style=label,
                         text=solution,
                         answer=found,
                         check=check,

@@ -51,6 +51,11 @@ def equations_hold(text: str) -> str | None:
     return None
 
 
+def calculates(text: str) -> bool:
+    """Whether there is an equation at all: what only says its answer shows nobody how it comes about."""
+    return "=" in plain(text)
+
+
 def _sides(line: str) -> Iterator[tuple[list[Token], list[Token]]]:
     """What stands left and right of each equals sign, up to the next one or the end of the clause."""
     for clause in _clauses(tokens_of(line)):

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from arte.preference.pairs import _Deck, question_pairs, question_scores, rationale_pairs, rationale_scores
 from arte.recipe import Prefer
 from arte.rows import Check, Pair, Question, Rationale, Score
-from arte.tasks import Task
+from arte.tasks import Draft, Task
 
 TABLE: dict[str, list[float]] = {
     "q0": [0.9, 0.7, 0.2],
@@ -46,6 +46,7 @@ QUESTIONS = {
     name: Question(
         id=name,
         text=f"Question {name}?",
+        solution=None if name == "q5" else f"{name[1]} + 0 = {name[1]}",
         target=None if name == "q5" else name[1],
         prompt=json.dumps(
             [
@@ -129,6 +130,13 @@ def test_at_most_so_many_rationale_pairs(starter: Task, most: int) -> None:
     assert len(rationales_of(starter, rationale_pairs=most)) == min(most, 3)
 
 
+def drafted(question_id: str) -> Draft:
+    """As it stands in a reply: q5 came without solution and target."""
+    number = question_id[1]
+    solution, target = (None, None) if number == "5" else (f"{number} + 0 = {number}", number)
+    return Draft(f"Question {question_id}?", solution, target)
+
+
 def test_question_pairs_one_question_a_side(starter: Task) -> None:
     pairs = questions_of(starter, 1, question_pairs=2)
     # Two cards a deck, drawn without repetition: each question of a quarter once.
@@ -140,10 +148,9 @@ def test_question_pairs_one_question_a_side(starter: Task) -> None:
         assert pair.margin == pytest.approx(mean[pair.chosen_id] - mean[pair.rejected_id])
         assert json.loads(pair.prompt) == json.loads(QUESTIONS[pair.chosen_id].prompt)[:-1]
         seed, *own = starter.parse_questions(pair.chosen)
-        assert seed == ("Seed?", "1")  # both sides begin as generation does
-        assert own == [(f"Question {pair.chosen_id}?", pair.chosen_id[1])]
-        target = {"q3": "3", "q5": None}[pair.rejected_id]  # q5 came without a target
-        assert starter.parse_questions(pair.rejected) == [seed, (f"Question {pair.rejected_id}?", target)]
+        assert seed == Draft("Seed?", None, "1")  # both sides begin as generation does
+        assert own == [drafted(pair.chosen_id)]
+        assert starter.parse_questions(pair.rejected) == [seed, drafted(pair.rejected_id)]
 
 
 def test_question_pairs_hold_as_many_questions_as_a_prompt_asks_for(starter: Task) -> None:
@@ -155,7 +162,7 @@ def test_question_pairs_hold_as_many_questions_as_a_prompt_asks_for(starter: Tas
         assert pairs[0].margin == pytest.approx(0.75 - 0.1)
         prompt = json.loads(QUESTIONS[chosen[0]].prompt)
         assert json.loads(pairs[0].prompt) == prompt[:-1]
-        assert pairs[0].chosen == starter.question_reply(prompt, [(f"Question {name}?", name[1]) for name in chosen])
+        assert pairs[0].chosen == starter.question_reply(prompt, [drafted(name) for name in chosen])
 
 
 @pytest.mark.parametrize("most", [0, 1, 5])

@@ -4,12 +4,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from trl.kernels import ChunkedLogProbFunction
 
 from arte import models
 from arte.models import ModelFolder
+from arte.models.packed_attention import attend_by_example
 from arte.recipe import Distill
-from arte.rows import Check, Example, Question, Rationale, read_rows, write_rows
-from arte.stages.distill import accepted_examples, distill, equal_share
+from arte.rows import Check, Example, Item, Question, Rationale, read_rows, write_rows
+from arte.stages.distill import accepted_examples, distill, equal_share, item_as_example
 from arte.tasks import Task
 from tests.stages.conftest import Loaded, load
 
@@ -80,6 +82,43 @@ def test_packed_loss_is_the_token_weighted_mean_of_the_completions_alone(
     assert len(by_hand) == 3
     for loss in by_hand.values():
         assert abs(loss - packed.metrics[0]["loss"]) > 1e-3
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_logits_are_computed_for_completions_alone(
+    tmp_path: Path,
+    tiny_student: ModelFolder,
+    starter: Task,
+    examples: list[Example],
+    packing: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = []
+    apply = ChunkedLogProbFunction.apply
+
+    def counts(hidden: torch.Tensor, *others: Any) -> Any:
+        counted.append(len(hidden))
+        return apply(hidden, *others)
+
+    monkeypatch.setattr(ChunkedLogProbFunction, "apply", counts)
+    student = load(tiny_student)
+    train(tmp_path / "arm", student, starter, examples[:5], ONE_ROW.model_copy(update={"packing": packing}))
+    completions = [f"{example.rationale}\n#### {example.answer}<|im_end|>\n" for example in examples[:5]]
+    assert sum(counted) == sum(len(student.ids(text)) for text in completions)
+    assert student.model.config._attn_implementation == ("arte_packed" if packing else "sdpa")
+
+
+def test_a_window_shorter_than_the_row_keeps_its_own_attention(tiny_student: ModelFolder) -> None:
+    for window, used in ((None, "arte_packed"), (64, "arte_packed"), (63, "sdpa")):
+        model = load(tiny_student).model
+        model.config.sliding_window = window
+        attend_by_example(model, row_tokens=64)
+        assert model.config._attn_implementation == used
+
+
+def test_seeds_are_examples_too() -> None:
+    item = Item(id="s1", question="How many?", rationale="1 + 1 = 2", answer="2", steps=1)
+    assert item_as_example(item) == Example(id="s1", question="How many?", rationale="1 + 1 = 2", answer="2")
 
 
 def test_unpacked_training_is_the_same(

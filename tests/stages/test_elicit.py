@@ -10,7 +10,7 @@ from arte.rows import Item, Question, Rationale, read_rows
 from arte.stages.elicit import Drafting, elicit
 from arte.tasks import Task
 from arte.workspace import Figures, StageFolder
-from tests.stages.scripted import ScriptedEngine, Stopped, arithmetic_teacher, to_solve
+from tests.stages.scripted import QUESTION, ScriptedEngine, Stopped, arithmetic_teacher, problem, to_solve
 
 SEEDS = [
     Item(id=f"seed-{number}", question=f"{word} sells {number + 3} hats?", rationale="", answer=str(number))
@@ -130,6 +130,32 @@ def test_only_the_asked_number_of_a_reply_counts(tmp_path: Path, starter: Task) 
     assert [row.id for row in questions[:4]] == ["q0-0-0", "q0-0-1", "q0-1-0", "q0-1-1"]
     assert len(engine.calls[0]) == 2  # four questions a batch, two a prompt
     assert all("Ivo" not in row.text for row in questions)
+
+
+def test_a_drafted_solution_is_a_rationale_and_a_vote(tmp_path: Path, starter: Task) -> None:
+    def solves_it_at_once(prompt: str, seed: int) -> str:
+        """One problem in two comes with a wrong answer of its own, which both styles outvote."""
+        if not to_solve(prompt):
+            total = sum(int(number) for number in QUESTION.findall(problem(seed))[0][1::2])
+            said = total if seed % 2 else total + 1
+            return f" {problem(seed)}\nSolution: In all {said} - 0 = {said}.\nAnswer: {said}"
+        return arithmetic_teacher(prompt, 1)
+
+    work(tmp_path, ScriptedEngine(solves_it_at_once), starter)
+    questions, rationales = rows(tmp_path)
+    accepted = [row for row in questions if row.check.accepted]
+    assert len(rationales) == 3 * len(accepted) >= 18
+    outcomes: Counter[str | None] = Counter()
+    for question in accepted:
+        *styled, own = [row for row in rationales if row.question_id == question.id]
+        assert [row.style for row in styled] == ["steps", "brief"]
+        assert (own.id, own.style, own.text) == (f"{question.id}-drafted", "drafted", question.solution)
+        assert own.answer == question.target
+        assert all(row.check.accepted for row in styled)
+        outcomes[own.check.reason] += 1
+        assert own.check.accepted == (own.answer == styled[0].answer)
+    assert outcomes[None] > 0
+    assert outcomes["inconsistent"] > 0
 
 
 def test_the_budget_of_attempts_ends_it(tmp_path: Path, starter: Task) -> None:

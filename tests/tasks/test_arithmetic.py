@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from arte import recipe, tasks
 from arte.recipe import Style
 from arte.rows import Item
+from arte.tasks import Draft
 from arte.tasks.styles import EXAMPLES, STYLES
 
 TASK = tasks.load("starter")
@@ -21,8 +22,8 @@ def test_the_question_prompt_is_a_list_that_begins_with_the_seeds() -> None:
     assert (request["role"], opening["role"]) == ("user", "assistant")
     assert "7 different" in request["content"]
     assert opening["content"] == (
-        "Problem 1: Mei has 3 cups and buys 4. How many cups now?\nAnswer: 7\n\n"
-        "Problem 2: Noor has $9 and spends $4. How many dollars now?\nAnswer: 5\n\n"
+        "Problem 1: Mei has 3 cups and buys 4. How many cups now?\nSolution: 3 + 4 = 7\nAnswer: 7\n\n"
+        "Problem 2: Noor has $9 and spends $4. How many dollars now?\nSolution: 9 - 4 = 5\nAnswer: 5\n\n"
         "Problem 3:"
     )
 
@@ -30,8 +31,11 @@ def test_the_question_prompt_is_a_list_that_begins_with_the_seeds() -> None:
 def test_lines_of_a_seed_are_not_problems_of_their_own() -> None:
     listed = SEEDS[0].model_copy(update={"question": "Mei has:\n1. 3 cups\n2. 4 plates\nHow many things?"})
     prompt = TASK.question_prompt([listed], 1)
-    reply = TASK.question_reply(prompt, [("Who?", "3")])
-    assert TASK.parse_questions(reply) == [("Mei has: 1. 3 cups 2. 4 plates How many things?", "7"), ("Who?", "3")]
+    who = Draft("Who?", "1. Mei has 3.\n2. That is all.", "3")
+    assert TASK.parse_questions(TASK.question_reply(prompt, [who])) == [
+        Draft("Mei has: 1. 3 cups 2. 4 plates How many things?", "3 + 4 = 7", "7"),
+        who,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -54,24 +58,57 @@ def test_lines_of_a_seed_are_not_problems_of_their_own() -> None:
     ],
 )
 def test_questions_are_read_from_a_reply(reply: str, expected: list[tuple[str, str | None]]) -> None:
-    assert TASK.parse_questions(reply) == expected
+    assert TASK.parse_questions(reply) == [Draft(question, None, target) for question, target in expected]
+
+
+@pytest.mark.parametrize(
+    ("reply", "solution", "target"),
+    [
+        ("Problem 1: Who?\nSolution: 3 * 4 = 12 cups.\nAnswer: 12", "3 * 4 = 12 cups.", "12"),
+        (
+            "Problem 1: Who?\nSolution:\n1. 3 * 4 = 12\n2. 12 + 1 = 13\n\nAnswer: 13",
+            "1. 3 * 4 = 12\n2. 12 + 1 = 13",
+            "13",
+        ),
+        ("**Problem 1:** Who?\n**Solution:** 3 * 4 = 12\n**Answer:** $12.", "3 * 4 = 12", "12"),
+        ("Problem 1: Who? Solution: 3 * 4 = 12 Answer: 12", "3 * 4 = 12", "12"),
+        ("Problem 1: Who?\nSolution: 3 * 4 = 12", None, "12"),  # only an answer, under another name
+        ("Problem 1: Who?\nSolution:\nAnswer: 12", None, "12"),
+        ("Problem 1: Who?\nSolution: 3 * 4 = 12\nAnswer: none", "3 * 4 = 12", None),
+        ("Problem 1: Who?\nAnswer: 12\nSolution: 3 * 4 = 12", "3 * 4 = 12", "12"),
+    ],
+)
+def test_solutions_are_read_beside_questions(reply: str, solution: str | None, target: str | None) -> None:
+    assert TASK.parse_questions(reply) == [Draft("Who?", solution, target)]
 
 
 words = st.lists(st.from_regex(r"[A-Za-z]{1,8}|[1-9][0-9]{0,3}", fullmatch=True), min_size=1, max_size=12)
 questions = words.map(lambda parts: "Say " + " ".join(parts) + "?")
 
 
-@given(st.lists(st.tuples(questions, st.none() | st.integers(-999, 99_999).map(str)), min_size=1, max_size=6))
-def test_written_questions_are_read_back(written: list[tuple[str, str | None]]) -> None:
+targets = st.integers(-999, 99_999).map(str)
+solutions = st.lists(words.map(" ".join), min_size=1, max_size=3).map("\n".join)
+
+
+@given(
+    st.lists(
+        st.builds(Draft, questions, st.none(), st.none() | targets) | st.builds(Draft, questions, solutions, targets),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_written_questions_are_read_back(written: list[Draft]) -> None:
     prompt = TASK.question_prompt(SEEDS, len(written))
     reply = TASK.question_reply(prompt, written)
     assert reply.startswith(prompt[-1]["content"])
-    assert TASK.parse_questions(reply) == [(seed.question, seed.answer) for seed in SEEDS] + written
+    assert (
+        TASK.parse_questions(reply) == [Draft(seed.question, seed.rationale, seed.answer) for seed in SEEDS] + written
+    )
 
 
 @given(st.text(max_size=300))
 def test_no_reply_breaks_the_parsers(reply: str) -> None:
-    assert all(question == question.strip() != "" for question, _ in TASK.parse_questions(reply))
+    assert all(draft.question == draft.question.strip() != "" for draft in TASK.parse_questions(reply))
     rationale, _ = TASK.parse_rationale(reply)
     assert rationale == rationale.strip()
 

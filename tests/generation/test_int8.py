@@ -1,0 +1,69 @@
+import time
+
+import pytest
+import torch
+
+from arte import models
+from arte.generation import int8
+from arte.generation.int8 import Int8Linear, is_faster, to_int8
+from arte.models import ModelFolder
+
+
+def test_a_product_by_hand() -> None:
+    layer = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.27, -0.5], [0.0, 2.54]]))
+        layer.bias.copy_(torch.tensor([10.0, 0.0]))
+    # A step of the weights is 0.01 in the first row and 0.02 in the second, so all four are kept as they are. The
+    # inputs span 0 to 2 and are kept in 7 bits: steps of 2 / 127.
+    given = torch.tensor([[1.0, 2.0]])
+    assert Int8Linear(layer)(given).tolist()[0] == pytest.approx([10.0 + 1.27 - 1.0, 5.08], abs=2 * 2 / 127 * 2.54 / 2)
+
+
+def test_every_linear_layer_is_rounded_and_the_text_model_hardly_moves(tiny_teacher: ModelFolder) -> None:
+    model, tokenizer = models.load(tiny_teacher.path, "float32", "cpu")
+    ids = torch.tensor([tokenizer("How many cups are there?")["input_ids"]])
+    with torch.inference_mode():
+        before = model(input_ids=ids).logits
+        linear = sum(type(layer) is torch.nn.Linear for layer in model.modules())
+        rounded = to_int8(model)
+        after = rounded(input_ids=ids).logits
+    assert linear == 2 * 7 + 1  # two layers of seven, and the output layer
+    assert sum(type(layer) is Int8Linear for layer in rounded.modules()) == linear
+    assert not any(type(layer) is torch.nn.Linear for layer in rounded.modules())
+    away = (after - before).norm() / before.norm()
+    assert 0 < away < 0.2
+
+
+class Sleeper(torch.nn.Module):
+    """Takes as long as it is told, call by call; the last time holds on."""
+
+    def __init__(self, *seconds: float) -> None:
+        super().__init__()
+        self.left = list(seconds)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.left.pop(0) if len(self.left) > 1 else self.left[0])
+        return rows
+
+
+def test_the_quickest_call_counts() -> None:
+    rows = torch.ones(1)
+    assert int8._seconds(Sleeper(0.2, 0.1, 0.01), rows) < 0.1
+    assert int8._seconds(Sleeper(0.02), rows) >= 0.02
+
+
+@pytest.mark.parametrize(("rounded", "whole", "faster"), [(0.001, 0.05, True), (0.05, 0.001, False)])
+def test_8_bits_are_taken_where_they_are_faster(
+    monkeypatch: pytest.MonkeyPatch, rounded: float, whole: float, faster: bool
+) -> None:
+    timed = []
+
+    def slowed(layer: torch.nn.Module, rows: torch.Tensor) -> float:
+        timed.append((type(layer), rows.dtype))
+        assert layer(rows).dtype == rows.dtype
+        return rounded if isinstance(layer, Int8Linear) else whole
+
+    monkeypatch.setattr(int8, "_seconds", slowed)
+    assert is_faster("bfloat16") == faster
+    assert timed == [(Int8Linear, torch.float32), (torch.nn.Linear, torch.bfloat16)]
