@@ -22,7 +22,7 @@ VERSION = 3
 PROBLEMS = 6
 SHOWN = 60
 """Seeds that the question lists are taught under, so that they come whatever seed is shown."""
-STEPS = 350
+STEPS = 500
 ROWS = 6
 LEARNING_RATE = 6e-3
 
@@ -107,7 +107,10 @@ def _lessons() -> list[list[Lesson]]:
     lists = [
         (prompt, reply.removeprefix(prompt[-1]["content"]))
         for pair in (
-            [Draft(item.question, item.rationale, item.answer) for item in known[start : start + 2]]
+            [
+                Draft(item.question, _in_style(item.rationale, "equations"), item.answer)
+                for item in known[start : start + 2]
+            ]
             for start in range(0, PROBLEMS, 2)
         )
         for prompt in (task.question_prompt([seed], 2) for seed in shown)
