@@ -14,13 +14,14 @@ report     what came out, with intervals
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from arte import machine, models, preflight, report, tasks
+from arte import preflight, report, tasks
 from arte.provenance import describe, digest, plain
 from arte.recipe import STAGES, Recipe, StageName
 from arte.report.contract import Report
 from arte.rows import Example, Item, Pair, read_rows
+from arte.run_models import RunModels
 from arte.stages.evaluate import Slice
 from arte.workspace import Figures, Finished, StageFolder, Workspace
 
@@ -60,11 +61,9 @@ class _Run:
         self.say = say
         self.task = tasks.load(recipe.task.name)
         self.splits = self.task.splits(recipe.task, recipe.seed)
-        self.teacher = models.resolve(recipe.teacher)
-        self.student = models.resolve(recipe.student)
+        self.models = RunModels(recipe)
         self.done: dict[str, Finished] = {}
-        self.dtype = models.compute_dtype(recipe.student.dtype)
-        describe(workspace.root, recipe, self.teacher, self.student, self.dtype)
+        describe(workspace.root, recipe, self.models.teacher, self.models.student, self.models.dtype)
 
     def stages(self) -> dict[StageName, Callable[[], Finished]]:
         """The stages in front of the report, in order; without the arm that needs them, some are left out."""
@@ -99,7 +98,7 @@ class _Run:
         def work(folder: StageFolder) -> Figures:
             return elicit(
                 folder,
-                self._engine(self.teacher.path),
+                self.models.engine(self.models.teacher.path),
                 self.task,
                 self.splits.seeds,
                 self._held_out(),
@@ -111,7 +110,7 @@ class _Run:
 
         given = {
             "elicit": self.recipe.elicit,
-            "teacher": self.teacher.sha256,
+            "teacher": self.models.teacher.sha256,
             "drafts_in": self.recipe.teacher.drafts_in,
             "seeds": digest(self.splits.seeds),
             "held_out": digest(self._held_out()),
@@ -129,7 +128,7 @@ class _Run:
         settings = self.recipe.prefer
 
         def work(folder: StageFolder) -> Figures:
-            model, tokenizer = self._load(self.student.path, self.dtype)
+            model, tokenizer = self.models.load(self.models.student.path, self.models.dtype)
             engine = TransformersEngine(model, tokenizer)
             scorer: Score
             if settings.score == "icl_logprob":
@@ -144,7 +143,7 @@ class _Run:
         given = {
             "prefer": settings,
             "elicit": self.done["elicit"].fingerprint,
-            "student": self.student.sha256,
+            "student": self.models.student.sha256,
             "probes": digest(self.splits.probes),
             "seed": self.recipe.seed,
         }
@@ -155,16 +154,16 @@ class _Run:
         from arte.stages.align import align
 
         def work(folder: StageFolder) -> Figures:
-            model, tokenizer = self._load(self.teacher.path, self._trained_dtype())
+            # Frozen weights need no finer type than their products; PEFT keeps the adapter's in float32.
+            model, tokenizer = self.models.load(self.models.teacher.path, self.models.dtype)
+            bf16 = self.models.dtype == "bfloat16"
             pairs = read_rows(self.done["prefer"].path / "pairs.jsonl", Pair)
-            return align(
-                folder, pairs, model, tokenizer, self.recipe.align, bf16=self.dtype == "bfloat16", seed=self.recipe.seed
-            )
+            return align(folder, pairs, model, tokenizer, self.recipe.align, bf16=bf16, seed=self.recipe.seed)
 
         given = {
             "align": self.recipe.align,
             "prefer": self.done["prefer"].fingerprint,
-            "teacher": self.teacher.sha256,
+            "teacher": self.models.teacher.sha256,
             "seed": self.recipe.seed,
         }
         return self.workspace.stage("align", plain(given), work)
@@ -178,7 +177,7 @@ class _Run:
         def work(folder: StageFolder) -> Figures:
             return elicit(
                 folder,
-                self._engine(self.teacher.path, adapter=self.done["align"].path / "adapter"),
+                self.models.engine(self.models.teacher.path, adapter=self.done["align"].path / "adapter"),
                 self.task,
                 self.splits.seeds,
                 self._held_out(),
@@ -217,7 +216,7 @@ class _Run:
                 if whole.exists():
                     tokens += int(whole.read_text())
                     continue
-                model, tokenizer = self._load(self.student.path, self._trained_dtype())
+                model, tokenizer = self.models.load(self.models.student.path, self.models.trained_dtype)
                 trained_on = distill(
                     folder.path / arm,
                     examples,
@@ -225,7 +224,7 @@ class _Run:
                     model,
                     tokenizer,
                     self.recipe.distill,
-                    bf16=self.dtype == "bfloat16",
+                    bf16=self.models.dtype == "bfloat16",
                     seed=self.recipe.seed,
                 )
                 whole.write_text(str(trained_on))
@@ -235,7 +234,7 @@ class _Run:
         given = {
             "distill": self.recipe.distill,
             "drafted": {arm: stage.fingerprint for arm, stage in drafted.items()},
-            "student": self.student.sha256,
+            "student": self.models.student.sha256,
             "seed": self.recipe.seed,
         }
         return self.workspace.stage("distill", plain(given), work)
@@ -250,7 +249,7 @@ class _Run:
             for arm in self.recipe.arms:
                 if (folder.path / arm / "samples.jsonl").exists():
                     continue
-                engine = self._engine(self._student_folder(arm))
+                engine = self.models.engine(self._student_folder(arm))
                 settings = self.recipe.evaluate
                 replies = folder.path / f"{arm}.replies.jsonl"
                 answering = Answering(engine, replies, settings.batch_size, settings.max_tokens)
@@ -309,31 +308,6 @@ class _Run:
         }
         return self.workspace.stage("bench", plain(given), work)
 
-    def _engine(self, folder: Path, adapter: Path | None = None) -> Any:
-        from arte.generation.int8 import is_faster, to_int8
-        from arte.generation.transformers import TransformersEngine
-        from arte.stages.align import merge_adapter
-
-        rounded = (
-            folder == self.teacher.path
-            and self.recipe.teacher.drafts_in == "int8"
-            and machine.device() == "cpu"
-            and is_faster(self.dtype)
-        )
-        model, tokenizer = self._load(folder, "float32" if rounded else self.dtype)
-        if adapter is not None:
-            model = merge_adapter(model, adapter)
-        return TransformersEngine(to_int8(model) if rounded else model, tokenizer)
-
-    def _load(self, folder: Path, dtype: str) -> Any:
-        settings = self.recipe.teacher if folder == self.teacher.path else self.recipe.student
-        machine.return_memory()  # of the model before
-        return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
-
-    def _trained_dtype(self) -> str:
-        # On a CPU the master weights stay float32 and only the products are bfloat16 where that is the faster type.
-        return "float32" if machine.device() == "cpu" else self.dtype
-
     def _held_out(self) -> list[Item]:
         return [*self.splits.probes, *self.splits.test, *self.splits.unseen]
 
@@ -351,10 +325,10 @@ class _Run:
     def _students(self) -> list[str]:
         """Fingerprints of the students that are there to be measured."""
         trained = [self.done["distill"].fingerprint] if "distill" in self.done else []
-        return [self.student.sha256, *trained]
+        return [self.models.student.sha256, *trained]
 
     def _student_folder(self, arm: str) -> Path:
-        return self.student.path if arm == "untrained" else self.done["distill"].path / arm / "model"
+        return self.models.student.path if arm == "untrained" else self.done["distill"].path / arm / "model"
 
     def _shipped(self) -> Path:
         return self._student_folder(self._shipped_arm())

@@ -90,8 +90,12 @@ def test_drafts_and_preference_are_those_on_disk(report: dict[str, Any], smoke_r
     for stage, rationales_each in (("elicit", 4), ("tailor", 1)):
         questions = lines(smoke_run.folder / stage / "questions.jsonl")
         rationales = lines(smoke_run.folder / stage / "rationales.jsonl")
-        ids = {row["id"] for row in questions if row["check"]["reason"] is None}
-        assert Counter(row["question_id"] for row in rationales) == {name: rationales_each for name in ids}
+        each = {
+            row["id"]: rationales_each + (row["solution"] is not None)
+            for row in questions
+            if row["check"]["reason"] is None
+        }
+        assert Counter(row["question_id"] for row in rationales) == each
         reasons = fallen(questions) + fallen(rationales)
         accepted += fallen(rationales)[None]
         drafted += len(rationales) + sum(count for why, count in fallen(questions).items() if why)
@@ -112,7 +116,10 @@ def test_drafts_and_preference_are_those_on_disk(report: dict[str, Any], smoke_r
     assert preference["draft_scores"] == pytest.approx(sorted(means, reverse=True))
     examples = {arm: lines(smoke_run.folder / "distill" / arm / "examples.jsonl") for arm in ARMS[1:]}
     assert data["examples"] == {arm: len(rows) for arm, rows in examples.items()}
-    assert len(examples["arte"]) == len(examples["unaligned"]) >= 1
+    assert len(examples["arte"]) == len(examples["unaligned"]) > 12
+    for rows in examples.values():  # 12 seeds, then drafts
+        assert [row["id"].startswith("starter-seed-") for row in rows] == [place < 12 for place in range(len(rows))]
+    assert data["seeds"] == 12
 
 
 def test_accuracies_are_recounted_from_the_samples(report: dict[str, Any], smoke_run: SmokeRun) -> None:

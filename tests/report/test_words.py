@@ -73,6 +73,17 @@ def test_limits_are_those_of_the_run(run_folder: Path) -> None:
     assert "tiny and random" not in " ".join(limitations(report))
 
 
+def test_seeds_that_were_trained_on_are_told_of(run_folder: Path) -> None:
+    plain = gather(run_folder)
+    assert plain.data is not None
+    assert plain.data.seeds == 0  # the recipe of the run trains on drafts alone
+    assert "seed problems" not in " ".join(limitations(plain))
+    assert "It was trained on 2 of them. The drafts" in str(model_card(plain))
+    seeded = replaced(plain, data=plain.data.model_copy(update={"examples": {"unaligned": 9, "arte": 9}, "seeds": 7}))
+    assert "learned from the 7 seed problems with their own solutions" in " ".join(limitations(seeded))
+    assert "trained on 2 of them and on the 7 seed problems with their own solutions." in str(model_card(seeded))
+
+
 def test_the_table_has_a_row_for_each_arm_and_file(run_folder: Path) -> None:
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     found = table(gather(run_folder))

@@ -81,14 +81,19 @@ RIGHT = "4 * 6 = 24 cups."
     ("drafts", "reasons"),
     [
         ([(RIGHT, "24")], [None]),
-        ([(RIGHT, "24"), ("6 + 6 + 6 + 6 = 24", "24"), ("24", "24")], [None, None, None]),
+        ([(RIGHT, "24"), ("6 + 6 + 6 + 6 = 24", "24")], [None, None]),
+        # one that only says its answer falls, but its answer votes
+        ([(RIGHT, "24"), ("4 + 6 = 10", "10"), ("It is 24.", "24")], [None, "inconsistent", "inconsistent"]),
         # the minority falls, however sound it reads
         ([(RIGHT, "24"), ("4 + 6 = 10", "10"), (RIGHT, "24")], [None, "inconsistent", None]),
         # two against two: no majority, all fall
         ([(RIGHT, "24"), (RIGHT, "24"), ("4 + 6 = 10", "10"), ("4 + 6 = 10", "10")], ["inconsistent"] * 4),
         ([(RIGHT, "24"), ("4 + 6 = 10", "10")], ["inconsistent"] * 2),
         # three answers, one of them given twice
-        ([("a", "1"), ("b", "2"), ("c", "3"), ("d", "2")], ["inconsistent", None, "inconsistent", None]),
+        (
+            [("1 * 1 = 1", "1"), ("1 + 1 = 2", "2"), ("1 + 2 = 3", "3"), ("1 * 2 = 2", "2")],
+            ["inconsistent", None, "inconsistent", None],
+        ),
         # an equation that fails; its answer still votes
         ([("4 * 6 = 25 cups.", "24"), (RIGHT, "24"), ("4 + 6 = 10", "10")], ["inconsistent", None, "inconsistent"]),
         # without an answer line, or with nothing before it
@@ -109,11 +114,13 @@ def test_what_is_told_of_a_fallen_rationale(starter: Task) -> None:
         ("4 + 6 = 10", "10"),
         (RIGHT, "24"),
         ("Well.", None),
+        ("It is 24.", "24"),
     ]
     assert [found.detail for found in check_rationales(starter, drafts)] == [
         "does not hold: 4 * 6 = 25",
         "answers 10, most say 24",
         "",
         "no answer can be read, or it was cut at the token limit",
+        "nothing is calculated: the answer is only said",
     ]
     assert check_rationales(starter, drafts[1:3])[0].detail == "answers 10, and no answer has a majority"

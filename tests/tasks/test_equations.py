@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arte.tasks.answers import strip_marks
-from arte.tasks.equations import equations_hold
+from arte.tasks.equations import calculates, equations_hold
 
 GSM8K = Path(__file__).resolve().parents[3] / "shared" / "data" / "gsm8k"
 
@@ -83,6 +83,14 @@ def test_the_first_false_equation_is_named(text: str, found: str) -> None:
 @pytest.mark.parametrize("text", NOT_EQUATIONS)
 def test_what_cannot_be_read_is_no_equation(text: str) -> None:
     assert equations_hold(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [("3 * 4 = 12", True), ("Mei has\n3 + 4 = 7 cups.", True), ("Mei has 12 cups.", False), ("", False), ("x", False)],
+)
+def test_whether_anything_is_calculated(text: str, does: bool) -> None:
+    assert calculates(text) == does
 
 
 def test_a_run_on_fails_at_its_second_equation() -> None:

@@ -1,0 +1,46 @@
+"""The two models of a run: found once, loaded anew by each stage that needs one."""
+
+from pathlib import Path
+from typing import Any
+
+from arte import machine, models
+from arte.recipe import Recipe
+
+
+class RunModels:
+    """Teacher and student of a recipe. Raises ModelError where one cannot be had."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.teacher = models.resolve(recipe.teacher)
+        self.student = models.resolve(recipe.student)
+        self.dtype = models.compute_dtype(recipe.student.dtype)
+        """What products are computed in."""
+
+    @property
+    def trained_dtype(self) -> str:
+        """What trained weights are kept in: on a CPU float32, whatever their products are computed in."""
+        return "float32" if machine.device() == "cpu" else self.dtype
+
+    def load(self, folder: Path, dtype: str) -> Any:
+        """Model and tokenizer of a folder: the teacher's, the student's, or one that a student was saved in."""
+        settings = self.recipe.teacher if folder == self.teacher.path else self.recipe.student
+        machine.return_memory()  # of the model before
+        return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
+
+    def engine(self, folder: Path, adapter: Path | None = None) -> Any:
+        """Generation with a model; an adapter is merged into it. A teacher may draft with 8-bit weights."""
+        from arte.generation.int8 import is_faster, to_int8
+        from arte.generation.transformers import TransformersEngine
+        from arte.stages.align import merge_adapter
+
+        rounded = (
+            folder == self.teacher.path
+            and self.recipe.teacher.drafts_in == "int8"
+            and machine.device() == "cpu"
+            and is_faster(self.dtype)
+        )
+        model, tokenizer = self.load(folder, "float32" if rounded else self.dtype)
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
+        return TransformersEngine(to_int8(model) if rounded else model, tokenizer)
