@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 # Typical lengths in tokens, measured on starter runs (LOG.md).
-SEED = 75
+SEED = 100
+"""With its solution, as in the lists of questions."""
+DRAFT = 80
+"""A drafted question with its solution."""
 QUESTION = 60
-RATIONALE = 70
+RATIONALE = 45
 INSTRUCTION = 60
 STUDENT_PROMPT = 70
 ANSWER = 70
@@ -74,7 +77,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         prompts = drafted / elicit.questions_per_prompt
         tokens_in = prompts * (INSTRUCTION + elicit.seeds_per_prompt * SEED)
         tokens_in += elicit.questions * rationales * (INSTRUCTION + QUESTION)
-        return tokens_in, drafted * QUESTION + elicit.questions * rationales * RATIONALE
+        return tokens_in, drafted * DRAFT + elicit.questions * rationales * RATIONALE
 
     told_in, told_out = drafting(styles)
     again_in, again_out = drafting(recipe.tailor.rationales)
@@ -83,10 +86,11 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     scored = drafts * recipe.task.probes * (STUDENT_PROMPT + ANSWER)
     decoded = drafts * recipe.task.probes * ANSWER if prefer.score == "icl_accuracy" else 0
     pair_tokens = prefer.question_pairs * 2 * (
-        INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * QUESTION
+        INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
     trained = sum(arm != "untrained" for arm in recipe.arms)
-    sft = trained * distill.examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
+    examples = distill.examples + (recipe.task.seeds if distill.seeds else 0)
+    sft = trained * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
     arms, files = len(recipe.arms), len(recipe.export.targets)
