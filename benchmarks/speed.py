@@ -24,7 +24,8 @@ from arte import models, tasks
 from arte.generation.transformers import TransformersEngine
 from arte.preference.icl import IclAccuracy, IclLogprob, one_shot
 from arte.quiet import quiet
-from arte.rows import Example, Item
+from arte.rows import Example
+from arte.stages.distill import item_as_example
 
 DRAFTS = 3
 ROUNDS = 3
@@ -45,7 +46,7 @@ def preference(recipe: arte.Recipe) -> dict[str, Any]:
     task, splits, (model, tokenizer) = _starter(recipe, models.compute_dtype(recipe.student.dtype))
     engine = TransformersEngine(model, tokenizer)
     probes, limit = splits.probes, recipe.evaluate.max_tokens
-    drafts = [_example(item) for item in splits.seeds[:DRAFTS]]
+    drafts = [item_as_example(item) for item in splits.seeds[:DRAFTS]]
     exact = IclAccuracy(engine, task, probes, recipe.prefer.batch_size, limit)
     logprob = IclLogprob(engine, model, tokenizer, task, probes, recipe.prefer.batch_size)
 
@@ -83,7 +84,7 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
 
     bf16 = models.compute_dtype(recipe.student.dtype) == "bfloat16"
     task, splits, (model, tokenizer) = _starter(recipe, "float32")
-    examples = [_example(item) for item in splits.test[:EXAMPLES]]
+    examples = [item_as_example(item) for item in splits.test[:EXAMPLES]]
     rows = [
         tokenizer.apply_chat_template(
             [
@@ -136,10 +137,6 @@ def _starter(recipe: arte.Recipe, dtype: str) -> tuple[Any, Any, tuple[Any, Any]
     student = models.resolve(recipe.student)
     loaded = models.load(student.path, dtype, "cpu")
     return task, task.splits(recipe.task, recipe.seed), loaded
-
-
-def _example(item: Item) -> Example:
-    return Example(id=item.id, question=item.question, rationale=item.rationale, answer=item.answer)
 
 
 if __name__ == "__main__":

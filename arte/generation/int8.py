@@ -5,13 +5,14 @@ are rounded per output channel, activations per call (torch's fbgemm kernels). T
 float32 model's, which matters little where it is sampled at temperature 1; a student is never measured this way.
 """
 
-import time
 import warnings
 from typing import Any
 
 import torch
 
-ROWS, WIDTH, CALLS = 64, 1024, 15
+from arte import machine
+
+ROWS, WIDTH = 64, 1024
 """Of the products that are timed."""
 
 
@@ -47,18 +48,8 @@ def is_faster(dtype: str) -> bool:
     rounded = Int8Linear(whole)
     whole.to(getattr(torch, dtype))
     in_dtype = rows.to(getattr(torch, dtype))
-    return _seconds(rounded, rows) < _seconds(whole, in_dtype)
-
-
-@torch.inference_mode()
-def _seconds(layer: torch.nn.Module, rows: torch.Tensor) -> float:
-    """The quickest of some calls counts: other programs only ever slow them down."""
-    taken = []
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        layer(rows)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    with torch.inference_mode():
+        return machine.quickest_s(lambda: rounded(rows)) < machine.quickest_s(lambda: whole(in_dtype))
 
 
 def to_int8(model: Any) -> Any:

@@ -2,10 +2,10 @@
 
 import functools
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from arte import machine
 from arte.errors import ModelError
 from arte.models.folder import inspect_weights
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 GIB = 2**30
 MATRIX = {"cpu": 512, "cuda": 4096}
-MEASURED_SECONDS = 0.1
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}{{ 'Answer: ' + message['content'] + eos_token + '\\n' }}"
@@ -124,21 +123,19 @@ def products_per_second(setting: str) -> float:
 
 @functools.cache
 def _flops(dtype: str, device: str) -> float:
-    """Measured once in this process. The quickest of many products counts: other programs only ever slow them down."""
+    """Measured once in this process."""
     import torch
 
     width = MATRIX[device]
     left = torch.ones(width, width, dtype=getattr(torch, dtype), device=device)
-    seconds: list[float] = []
-    began = time.perf_counter()
+
+    def product() -> None:
+        torch.mm(left, left)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     with torch.inference_mode():
-        while not seconds or time.perf_counter() - began < MEASURED_SECONDS:
-            start = time.perf_counter()
-            torch.mm(left, left)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return 2 * width**3 / min(seconds)
+        return 2 * width**3 / machine.quickest_s(product)
 
 
 def bars_on_terminals_only() -> None:

@@ -100,8 +100,10 @@ class Drafting:
             self.settings.temperature,
         )
         for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-            reply = prompt[-1]["content"] + answer.text
-            found = self.task.parse_questions(reply)[seeds : seeds + count] or [Draft(answer.text, None, None)]
+            listed = self.task.parse_questions(prompt[-1]["content"] + answer.text)
+            if answer.finish == "length":  # the last may have half an answer: 12 of 120
+                listed = listed[:-1]
+            found = listed[seeds : seeds + count] or [Draft(answer.text, None, None)]
             for number, draft in enumerate(found):
                 check = self.check.check(draft.question if draft.target is not None else None)
                 row = Question(
@@ -119,7 +121,6 @@ class Drafting:
 
     def _draft_rationales(self, turn: int) -> list[Rationale]:
         questions = [row for row in self.questions.rows if row.check.accepted and row.id.startswith(f"q{turn}-")]
-        styles = [style or "naive" for style in self.styles]
         parsed: list[list[tuple[str, str | None]]] = [[] for _ in questions]
         for number, style in enumerate(self.styles):
             prompts = [self.task.rationale_prompt(question.text, style) for question in questions]
@@ -132,17 +133,15 @@ class Drafting:
                 drafts.append(self.task.parse_rationale(answer.text) if whole else (answer.text, None))
         rows = []
         for question, drafts in zip(questions, parsed, strict=True):
-            names = [f"r{number}" for number in range(len(drafts))]
-            written: list[str] = [*styles]
+            styles: list[str] = [asked or "naive" for asked in self.styles]
             if question.solution is not None:  # one solution more, and one vote for its answer
                 drafts.append((question.solution, question.target))
-                names.append(DRAFTED)
-                written.append(DRAFTED)
+                styles.append(DRAFTED)
             checks = check_rationales(self.task, drafts)
-            for name, label, (solution, found), check in zip(names, written, drafts, checks, strict=True):
+            for number, (label, (solution, found), check) in enumerate(zip(styles, drafts, checks, strict=True)):
                 rows.append(
                     Rationale(
-                        id=f"{question.id}-{name}",
+                        id=f"{question.id}-r{number}",
                         question_id=question.id,
                         style=label,
                         text=solution,

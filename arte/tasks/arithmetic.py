@@ -110,12 +110,11 @@ def _read(block: str) -> Draft:
     parts: dict[str, str] = {}
     for label, end in zip(labels, ends[1:], strict=True):
         parts.setdefault(label[1].lower(), block[label.end() : end].strip("* \t\n"))
-    solution, answer = parts.get("solution"), parts.get("answer", parts.get("solution"))
-    return Draft(
-        question,
-        (solution or None) if "answer" in parts else None,
-        _target(answer.split("\n")[0]) if answer else None,
-    )
+    solution = parts.get("solution") or None
+    if "answer" in parts:
+        return Draft(question, solution, _target(parts["answer"].split("\n")[0]))
+    # Only an answer under another name; of several lines the last is it, the others are steps.
+    return Draft(question, None, _target(solution.split("\n")[-1]) if solution else None)
 
 
 def _target(line: str) -> str | None:

@@ -1,10 +1,10 @@
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from arte import models
-from arte.generation import int8
+from arte import machine, models
 from arte.generation.int8 import Int8Linear, is_faster, to_int8
 from arte.models import ModelFolder
 
@@ -35,22 +35,10 @@ def test_every_linear_layer_is_rounded_and_the_text_model_hardly_moves(tiny_teac
     assert 0 < away < 0.2
 
 
-class Sleeper(torch.nn.Module):
-    """Takes as long as it is told, call by call; the last time holds on."""
-
-    def __init__(self, *seconds: float) -> None:
-        super().__init__()
-        self.left = list(seconds)
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        time.sleep(self.left.pop(0) if len(self.left) > 1 else self.left[0])
-        return rows
-
-
 def test_the_quickest_call_counts() -> None:
-    rows = torch.ones(1)
-    assert int8._seconds(Sleeper(0.2, 0.1, 0.01), rows) < 0.1
-    assert int8._seconds(Sleeper(0.02), rows) >= 0.02
+    left = [0.2, 0.1, 0.01]
+    assert 0.01 <= machine.quickest_s(lambda: time.sleep(left.pop(0) if len(left) > 1 else left[0])) < 0.2
+    assert machine.quickest_s(lambda: time.sleep(0.02)) >= 0.02
 
 
 @pytest.mark.parametrize(("rounded", "whole", "faster"), [(0.001, 0.05, True), (0.05, 0.001, False)])
@@ -59,11 +47,10 @@ def test_8_bits_are_taken_where_they_are_faster(
 ) -> None:
     timed = []
 
-    def slowed(layer: torch.nn.Module, rows: torch.Tensor) -> float:
-        timed.append((type(layer), rows.dtype))
-        assert layer(rows).dtype == rows.dtype
-        return rounded if isinstance(layer, Int8Linear) else whole
+    def slowed(call: Callable[[], torch.Tensor]) -> float:
+        timed.append(call().dtype)
+        return rounded if len(timed) == 1 else whole
 
-    monkeypatch.setattr(int8, "_seconds", slowed)
+    monkeypatch.setattr(machine, "quickest_s", slowed)
     assert is_faster("bfloat16") == faster
-    assert timed == [(Int8Linear, torch.float32), (torch.nn.Linear, torch.bfloat16)]
+    assert timed == [torch.float32, torch.bfloat16]  # 8-bit weights take and give float32

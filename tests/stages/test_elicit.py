@@ -1,10 +1,13 @@
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from arte.errors import StageError
+from arte.generation import Answer, Prompt
 from arte.recipe import Elicit, Style
 from arte.rows import Item, Question, Rationale, read_rows
 from arte.stages.elicit import Drafting, elicit
@@ -149,13 +152,38 @@ def test_a_drafted_solution_is_a_rationale_and_a_vote(tmp_path: Path, starter: T
     for question in accepted:
         *styled, own = [row for row in rationales if row.question_id == question.id]
         assert [row.style for row in styled] == ["steps", "brief"]
-        assert (own.id, own.style, own.text) == (f"{question.id}-drafted", "drafted", question.solution)
+        assert (own.id, own.style, own.text) == (f"{question.id}-r2", "drafted", question.solution)
         assert own.answer == question.target
         assert all(row.check.accepted for row in styled)
         outcomes[own.check.reason] += 1
         assert own.check.accepted == (own.answer == styled[0].answer)
     assert outcomes[None] > 0
     assert outcomes["inconsistent"] > 0
+
+
+class CutEngine(ScriptedEngine):
+    """Every list of questions runs into the token limit."""
+
+    def generate(self, prompts: Sequence[Prompt], **settings: Any) -> list[Answer]:
+        answers = super().generate(prompts, **settings)
+        return [
+            answer if to_solve(prompt.text) else answer._replace(finish="length")
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+
+def test_the_problem_at_the_token_limit_is_left_out(tmp_path: Path, starter: Task) -> None:
+    def two_problems(prompt: str, seed: int) -> str:
+        if to_solve(prompt):
+            return arithmetic_teacher(prompt, 1)
+        return f" {problem(seed)}\nAnswer: 7\n\nProblem 4: {problem(seed + 1)}\nAnswer: 1"
+
+    settings = SETTINGS.model_copy(update={"questions_per_prompt": 2})
+    work(tmp_path, CutEngine(two_problems), starter, settings)
+    questions, _ = rows(tmp_path)
+    assert len(questions) >= 6
+    assert {row.id.split("-")[-1] for row in questions} == {"0"}
+    assert {row.target for row in questions} == {"7"}
 
 
 def test_the_budget_of_attempts_ends_it(tmp_path: Path, starter: Task) -> None:

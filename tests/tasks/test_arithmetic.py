@@ -73,6 +73,7 @@ def test_questions_are_read_from_a_reply(reply: str, expected: list[tuple[str, s
         ("**Problem 1:** Who?\n**Solution:** 3 * 4 = 12\n**Answer:** $12.", "3 * 4 = 12", "12"),
         ("Problem 1: Who? Solution: 3 * 4 = 12 Answer: 12", "3 * 4 = 12", "12"),
         ("Problem 1: Who?\nSolution: 3 * 4 = 12", None, "12"),  # only an answer, under another name
+        ("Problem 1: Who?\nSolution: 3 * 4 = 12\n12 + 1 = 13", None, "13"),  # 12 is a step on the way
         ("Problem 1: Who?\nSolution:\nAnswer: 12", None, "12"),
         ("Problem 1: Who?\nSolution: 3 * 4 = 12\nAnswer: none", "3 * 4 = 12", None),
         ("Problem 1: Who?\nAnswer: 12\nSolution: 3 * 4 = 12", "3 * 4 = 12", "12"),
