@@ -104,6 +104,7 @@ class _Run:
                 self._held_out(),
                 self.recipe.elicit,
                 styles=self.recipe.elicit.styles,
+                explained=self.recipe.elicit.explained,
                 rationale_temperature=self.recipe.elicit.temperature,
                 seed=self.recipe.seed,
             )
@@ -183,6 +184,7 @@ class _Run:
                 self._held_out(),
                 self.recipe.elicit,
                 styles=[None] * settings.rationales,
+                explained=None,
                 rationale_temperature=settings.temperature,
                 seed=self.recipe.seed + 1,
             )

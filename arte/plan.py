@@ -6,6 +6,7 @@ the speed of a matrix product measured here. On a GPU, decoding is limited by me
 estimate there is rough; the report sets each stage's plan beside what it took.
 """
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ RATIONALE = 45
 INSTRUCTION = 60
 STUDENT_PROMPT = 70
 ANSWER = 70
-ACCEPTED_QUESTIONS = 0.75
+ACCEPTED_QUESTIONS = 0.6
 ACCEPTED_RATIONALES = 0.55
 
 ITEMS = {"gsm8k": 1319, "starter": 400}
@@ -73,15 +74,17 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     styles = len(elicit.styles)
 
     def drafting(rationales: int) -> tuple[float, float]:
-        drafted = elicit.questions / ACCEPTED_QUESTIONS
-        prompts = drafted / elicit.questions_per_prompt
-        tokens_in = prompts * (INSTRUCTION + elicit.seeds_per_prompt * SEED)
-        tokens_in += elicit.questions * rationales * (INSTRUCTION + QUESTION)
-        return tokens_in, drafted * DRAFT + elicit.questions * rationales * RATIONALE
+        """Prompts come in whole batches, and one batch may give more than is asked for."""
+        prompts = max(1, elicit.batch_size // elicit.questions_per_prompt)
+        rounds = math.ceil(elicit.questions / (ACCEPTED_QUESTIONS * prompts * elicit.questions_per_prompt))
+        tokens_in = rounds * prompts * (INSTRUCTION + elicit.seeds_per_prompt * SEED)
+        tokens_in += rationales * (INSTRUCTION + QUESTION)
+        return tokens_in, rounds * prompts * elicit.questions_per_prompt * DRAFT + rationales * RATIONALE
 
-    told_in, told_out = drafting(styles)
-    again_in, again_out = drafting(recipe.tailor.rationales)
-    accepted = elicit.questions * styles * ACCEPTED_RATIONALES
+    explained = elicit.explained or elicit.questions
+    told_in, told_out = drafting(explained * styles)
+    again_in, again_out = drafting(elicit.questions * recipe.tailor.rationales)
+    accepted = elicit.questions + explained * styles * ACCEPTED_RATIONALES
     drafts = min(accepted, prefer.drafts or accepted)
     scored = drafts * recipe.task.probes * (STUDENT_PROMPT + ANSWER)
     decoded = drafts * recipe.task.probes * ANSWER if prefer.score == "icl_accuracy" else 0

@@ -72,6 +72,11 @@ class Elicit(Settings):
     styles: Annotated[tuple[Style, ...], Field(min_length=1)] = Field(
         ("steps", "brief", "equations", "child"), description="Rationales for each question, one per style (paper: 4)."
     )
+    explained: Count | None = Field(
+        None,
+        description="How many accepted questions get a rationale in each style; null for all. The others have only the "
+        "solution that they were drafted with.",
+    )
     temperature: Positive = Field(1.0, description="Sampling temperature of questions and rationales (paper: 1.0).")
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.95, description="Nucleus of the sampling.")
     question_tokens: Count = Field(1024, description="Most new tokens for one prompt's questions.")
@@ -108,7 +113,11 @@ class Tailor(Settings):
     temperature: Annotated[float, Field(ge=0.0)] = Field(
         0.0, description="Of rationales from the aligned teacher (paper: 0, one a question). Questions: elicit's."
     )
-    rationales: Count = Field(1, description="Rationales a question from the aligned teacher; above 1 needs warmth.")
+    rationales: Annotated[int, Field(ge=0)] = Field(
+        1,
+        description="Rationales a question from the aligned teacher, beside the solution it was drafted with; above 1 "
+        "needs warmth.",
+    )
 
 
 class Distill(Settings):

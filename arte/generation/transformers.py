@@ -14,11 +14,15 @@ import torch
 from arte.generation import Answer, Message, Prompt
 from arte.generation.cache import GrowingCache
 from arte.generation.chat import chat_text
-from arte.generation.prefix import common_prefix, pad_left, run_prefix
+from arte.generation.prefix import Batch, common_prefix, pad_left, run_prefix
 from arte.generation.sampling import draw
 
 STOP_WINDOW = 24
 """Tokens at the end of an answer that are decoded to look for a stop string."""
+
+READ_AT_ONCE = 2048
+"""Tokens of all prompts that are run together. More at once are slower on a CPU, whose caches then no longer hold what
+passes between two layers, and need more memory."""
 
 
 class TransformersEngine:
@@ -54,7 +58,7 @@ class TransformersEngine:
         batch = pad_left([row[shared:] for row in rows], shared, self.model.device)
         cache = prefix.repeated(len(rows)) if shared else prefix
         mask = batch.mask
-        logits = self._step(batch.ids, mask, batch.position, cache)
+        logits = self._read(batch, shared, cache)
         streams = [np.random.default_rng(prompt.seed) for prompt in prompts]
         position = torch.tensor([len(row) for row in rows], device=logits.device)
         drawn: list[list[int]] = [[] for _ in rows]
@@ -83,6 +87,17 @@ class TransformersEngine:
             Answer(self._text(ids, stop), len(row), len(ids), why)
             for row, ids, why in zip(rows, drawn, finish, strict=True)
         ]
+
+    def _read(self, batch: Batch, shared: int, cache: GrowingCache) -> torch.Tensor:
+        """Runs the prompts' own tokens, some of every row at a time; gives the logits of the last."""
+        rows, width = batch.ids.shape
+        columns = max(1, READ_AT_ONCE // rows)
+        for start in range(0, width, columns):
+            end = min(start + columns, width)
+            logits = self._step(
+                batch.ids[:, start:end], batch.mask[:, : shared + end], batch.position[:, start:end], cache
+            )
+        return logits
 
     def _step(self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, cache: GrowingCache) -> torch.Tensor:
         output = self.model(

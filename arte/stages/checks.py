@@ -71,10 +71,10 @@ def check_rationales(task: Task, drafts: Sequence[tuple[str, str | None]]) -> li
         false = task.equations_hold(solution) if answer is not None else None
         if answer is None or not solution.strip():
             checks.append(Check(reason="unparsed", detail="no answer can be read, or it was cut at the token limit"))
-        elif not task.calculates(solution):
-            checks.append(Check(reason="inconsistent", detail="nothing is calculated: the answer is only said"))
         elif false is not None:
             checks.append(Check(reason="inconsistent", detail=f"does not hold: {false}"))
+        elif not task.reaches(solution, answer):
+            checks.append(Check(reason="inconsistent", detail=f"no equation gives {answer}: it is only said"))
         elif majority is None:
             checks.append(Check(reason="inconsistent", detail=f"answers {answer}, and no answer has a majority"))
         elif answer != majority:

@@ -1,7 +1,7 @@
 """Knowledge elicitation (paper, section 3.1): the teacher drafts questions, and rationales in several styles.
 
-Round after round, a batch of prompts is drafted into questions, and those that pass their checks into one rationale
-for each style, until enough questions have an accepted rationale or the attempts are spent. A round is the same
+Round after round, a batch of prompts is drafted into questions with their solutions, and those that pass their checks
+into one rationale for each style, until enough questions have an accepted rationale or the attempts are spent. A round is the same
 whatever was done before it in another process: its seeds come from the run's seed and the round's number.
 """
 
@@ -39,6 +39,7 @@ class Drafting:
         settings: Elicit,
         *,
         styles: Sequence[Style | None],
+        explained: int | None,
         rationale_temperature: float,
         seed: int,
     ) -> None:
@@ -47,6 +48,7 @@ class Drafting:
         self.seeds = seeds
         self.settings = settings
         self.styles = styles
+        self.explained = explained
         self.rationale_temperature = rationale_temperature
         self.seed = seed
         self.questions = RowLog(folder.path / "questions.jsonl", Question)
@@ -120,20 +122,23 @@ class Drafting:
         return drafted
 
     def _draft_rationales(self, turn: int) -> list[Rationale]:
-        questions = [row for row in self.questions.rows if row.check.accepted and row.id.startswith(f"q{turn}-")]
+        accepted = [row for row in self.questions.rows if row.check.accepted]
+        questions = [row for row in accepted if row.id.startswith(f"q{turn}-")]
+        earlier = len(accepted) - len(questions)
+        explained = questions if self.explained is None else questions[: max(0, self.explained - earlier)]
         parsed: list[list[tuple[str, str | None]]] = [[] for _ in questions]
         for number, style in enumerate(self.styles):
-            prompts = [self.task.rationale_prompt(question.text, style) for question in questions]
+            prompts = [self.task.rationale_prompt(question.text, style) for question in explained]
             answers = self._generate(
                 prompts, f"rationales-{turn}-{number}", self.settings.rationale_tokens, self.rationale_temperature
             )
-            for drafts, answer in zip(parsed, answers, strict=True):
+            for drafts, answer in zip(parsed[: len(explained)], answers, strict=True):
                 # What was cut at the token limit holds numbers too, but no answer.
                 whole = answer.finish == "stop"
                 drafts.append(self.task.parse_rationale(answer.text) if whole else (answer.text, None))
         rows = []
         for question, drafts in zip(questions, parsed, strict=True):
-            styles: list[str] = [asked or "naive" for asked in self.styles]
+            styles: list[str] = [asked or "naive" for asked in self.styles[: len(drafts)]]
             if question.solution is not None:  # one solution more, and one vote for its answer
                 drafts.append((question.solution, question.target))
                 styles.append(DRAFTED)
@@ -186,12 +191,13 @@ def elicit(
     settings: Elicit,
     *,
     styles: Sequence[Style | None],
+    explained: int | None,
     rationale_temperature: float,
     seed: int,
 ) -> Figures:
     """Writes questions.jsonl and rationales.jsonl, every draft with its check.
 
-    Styles: one rationale each; None is the naive prompt. Raises StageError where no draft at all is accepted.
+    Styles: one rationale each for the first `explained` accepted questions, or all; None is the naive prompt. Raises StageError where no draft at all is accepted.
     """
     drafting = Drafting(
         folder,
@@ -201,6 +207,7 @@ def elicit(
         held_out,
         settings,
         styles=styles,
+        explained=explained,
         rationale_temperature=rationale_temperature,
         seed=seed,
     )

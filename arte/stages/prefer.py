@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,13 +65,17 @@ def prefer(
 
 
 def drafts_to_score(rationales: Sequence[Rationale], most: int | None, seed: int) -> list[Rationale]:
-    """The accepted rationales, or `most` of them: whole questions drawn at random, so that each can form a pair."""
+    """The accepted rationales, or `most` of them: whole questions drawn at random, those with several first.
+
+    Only a question with several can give a pair of rationales.
+    """
     accepted = [row for row in rationales if row.check.accepted]
     if most is None or len(accepted) <= most:
         return accepted
     names = sorted({row.question_id for row in accepted})
     random.Random(f"drafts-{seed}").shuffle(names)
-    place = {name: number for number, name in enumerate(names)}
+    several = Counter(row.question_id for row in accepted)
+    place = {name: (several[name] == 1, number) for number, name in enumerate(names)}
     return sorted(accepted, key=lambda row: place[row.question_id])[:most]
 
 

@@ -10,7 +10,7 @@ from arte.generation import Message
 from arte.recipe import Style
 from arte.rows import Item
 from arte.tasks import answers
-from arte.tasks.equations import calculates, equations_hold
+from arte.tasks.equations import equations_hold, reaches
 from arte.tasks.styles import EXAMPLES, NAIVE, STYLES
 from arte.tasks.task import Draft
 
@@ -26,8 +26,8 @@ class Arithmetic:
 
     strict = staticmethod(answers.strict)
     flexible = staticmethod(answers.flexible)
-    calculates = staticmethod(calculates)
     equations_hold = staticmethod(equations_hold)
+    reaches = staticmethod(reaches)
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
         """A list of problems, each with its solution and answer (the paper's <target>), that begins with the seeds.

@@ -53,12 +53,12 @@ class Task(Protocol):
         """The normalised last number of the text, or None (metric `flexible-extract`)."""
         ...
 
-    def calculates(self, text: str) -> bool:
-        """Whether a solution works its answer out, and does not just say it."""
-        ...
-
     def equations_hold(self, text: str) -> str | None:
         """None where every equation of the text holds, else the first that fails, as `3 * 4 = 13`."""
+        ...
+
+    def reaches(self, text: str, answer: str) -> bool:
+        """Whether a solution works out this normalised answer, and does not just say it."""
         ...
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:

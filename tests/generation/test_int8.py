@@ -14,10 +14,29 @@ def test_a_product_by_hand() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.27, -0.5], [0.0, 2.54]]))
         layer.bias.copy_(torch.tensor([10.0, 0.0]))
-    # A step of the weights is 0.01 in the first row and 0.02 in the second, so all four are kept as they are. The
-    # inputs span 0 to 2 and are kept in 7 bits: steps of 2 / 127.
-    given = torch.tensor([[1.0, 2.0]])
-    assert Int8Linear(layer)(given).tolist()[0] == pytest.approx([10.0 + 1.27 - 1.0, 5.08], abs=2 * 2 / 127 * 2.54 / 2)
+    # A step of the weights is 0.01 in the first row and 0.02 in the second, so all four are kept as they are. A step of
+    # the inputs is 2 / 127 in the first row, and 1.0 becomes 64 of them; it is 4 / 127 in the second, where 0 is exact.
+    given = torch.tensor([[1.0, 2.0], [4.0, 0.0]])
+    one = 64 * 2 / 127
+    made = Int8Linear(layer)(given)
+    assert made[0].tolist() == pytest.approx([10.0 + 1.27 * one - 1.0, 5.08])
+    assert made[1].tolist() == pytest.approx([10.0 + 5.08, 0.0])
+
+
+def test_rows_are_rounded_each_by_itself() -> None:
+    torch.manual_seed(0)
+    layer = Int8Linear(torch.nn.Linear(16, 8))
+    rows = torch.randn(2, 300, 16)  # more than are computed at once
+    made = layer(rows)
+    large = rows.clone()
+    large[0, 5] *= 1000
+    large[1, 7] = 0
+    after = layer(large)
+    others = torch.ones(2, 300, dtype=torch.bool)
+    others[0, 5] = others[1, 7] = False
+    assert made.shape == (2, 300, 8)
+    assert torch.equal(after[others], made[others])
+    assert torch.equal(after[1, 7], layer.bias)
 
 
 def test_every_linear_layer_is_rounded_and_the_text_model_hardly_moves(tiny_teacher: ModelFolder) -> None:

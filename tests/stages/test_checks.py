@@ -121,6 +121,6 @@ def test_what_is_told_of_a_fallen_rationale(starter: Task) -> None:
         "answers 10, most say 24",
         "",
         "no answer can be read, or it was cut at the token limit",
-        "nothing is calculated: the answer is only said",
+        "no equation gives 24: it is only said",
     ]
     assert check_rationales(starter, drafts[1:3])[0].detail == "answers 10, and no answer has a majority"

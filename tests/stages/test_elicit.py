@@ -23,7 +23,16 @@ SETTINGS = Elicit(questions=6, seeds_per_prompt=2, questions_per_prompt=1, style
 STYLES: tuple[Style | None, ...] = ("steps", "brief")
 
 
-def work(folder: Path, engine: ScriptedEngine, task: Task, settings: Elicit = SETTINGS, seed: int = 0) -> Figures:
+def work(
+    folder: Path,
+    engine: ScriptedEngine,
+    task: Task,
+    settings: Elicit = SETTINGS,
+    seed: int = 0,
+    *,
+    styles: Sequence[Style | None] = STYLES,
+    explained: int | None = None,
+) -> Figures:
     return elicit(
         StageFolder(folder, False),
         engine,
@@ -31,7 +40,8 @@ def work(folder: Path, engine: ScriptedEngine, task: Task, settings: Elicit = SE
         SEEDS,
         [],
         settings,
-        styles=STYLES,
+        styles=styles,
+        explained=explained,
         rationale_temperature=1.0,
         seed=seed,
     )
@@ -135,15 +145,16 @@ def test_only_the_asked_number_of_a_reply_counts(tmp_path: Path, starter: Task) 
     assert all("Ivo" not in row.text for row in questions)
 
 
-def test_a_drafted_solution_is_a_rationale_and_a_vote(tmp_path: Path, starter: Task) -> None:
-    def solves_it_at_once(prompt: str, seed: int) -> str:
-        """One problem in two comes with a wrong answer of its own, which both styles outvote."""
-        if not to_solve(prompt):
-            total = sum(int(number) for number in QUESTION.findall(problem(seed))[0][1::2])
-            said = total if seed % 2 else total + 1
-            return f" {problem(seed)}\nSolution: In all {said} - 0 = {said}.\nAnswer: {said}"
-        return arithmetic_teacher(prompt, 1)
+def solves_it_at_once(prompt: str, seed: int) -> str:
+    """One problem in two comes with a wrong answer of its own, which both styles outvote."""
+    if not to_solve(prompt):
+        total = sum(int(number) for number in QUESTION.findall(problem(seed))[0][1::2])
+        said = total if seed % 2 else total + 1
+        return f" {problem(seed)}\nSolution: In all {said} - 0 = {said}.\nAnswer: {said}"
+    return arithmetic_teacher(prompt, 1)
 
+
+def test_a_drafted_solution_is_a_rationale_and_a_vote(tmp_path: Path, starter: Task) -> None:
     work(tmp_path, ScriptedEngine(solves_it_at_once), starter)
     questions, rationales = rows(tmp_path)
     accepted = [row for row in questions if row.check.accepted]
@@ -159,6 +170,39 @@ def test_a_drafted_solution_is_a_rationale_and_a_vote(tmp_path: Path, starter: T
         assert own.check.accepted == (own.answer == styled[0].answer)
     assert outcomes[None] > 0
     assert outcomes["inconsistent"] > 0
+
+
+def test_only_so_many_questions_are_explained_in_every_style(tmp_path: Path, starter: Task) -> None:
+    """The others keep the solution they were drafted with, over the rounds and in a run that is taken up again."""
+    settings = SETTINGS.model_copy(update={"questions": 10})
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    engine = ScriptedEngine(solves_it_at_once)
+    work(tmp_path / "whole", engine, starter, settings, explained=5)
+    questions, rationales = rows(tmp_path / "whole")
+    accepted = [row.id for row in questions if row.check.accepted]
+    assert len({name.split("-")[0] for name in accepted}) >= 3  # rounds, of four questions at most
+    of_each = Counter(row.question_id for row in rationales)
+    assert [of_each[name] for name in accepted] == [3] * 5 + [1] * (len(accepted) - 5)
+    own = [row for row in rationales if row.question_id in accepted[5:]]
+    assert {(row.style, row.check.reason) for row in own} == {("drafted", None)}
+    assert len(own) >= 5
+    with pytest.raises(Stopped):
+        work(tmp_path / "stopped", ScriptedEngine(solves_it_at_once, fail_after=5), starter, settings, explained=5)
+    work(tmp_path / "stopped", ScriptedEngine(solves_it_at_once), starter, settings, explained=5)
+    assert rows(tmp_path / "stopped") == (questions, rationales)
+
+
+def test_without_rationales_the_drafted_solutions_are_all_there_is(tmp_path: Path, starter: Task) -> None:
+    engine = ScriptedEngine(solves_it_at_once)
+    work(tmp_path, engine, starter, styles=[])
+    questions, rationales = rows(tmp_path)
+    accepted = [row for row in questions if row.check.accepted]
+    assert len(accepted) >= 6
+    assert [(row.question_id, row.style, row.text) for row in rationales] == [
+        (row.id, "drafted", row.solution) for row in accepted
+    ]
+    assert not any(to_solve(prompt.text) for call in engine.calls for prompt in call)
 
 
 class CutEngine(ScriptedEngine):
@@ -265,6 +309,7 @@ def test_how_many_are_solved_is_told_after_each_round(tmp_path: Path, starter: T
         [],
         SETTINGS,
         styles=STYLES,
+        explained=None,
         rationale_temperature=1.0,
         seed=0,
     )

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,15 @@ def test_which_drafts_are_scored() -> None:
         assert len(names) == (3 if "q1" in names[:2] else 2)  # whole questions: of three drafts, or q1's two
         chosen.add(names[0])
     assert len(chosen) > 1
+
+
+def test_questions_with_several_drafts_are_scored_first() -> None:
+    lonely = [row for row in ACCEPTED if row.question_id in ("q2", "q4") or row.id.endswith("r2")]
+    assert Counter(row.question_id for row in lonely) == {"q0": 1, "q1": 1, "q2": 3, "q3": 1, "q4": 3}
+    for seed in range(8):
+        drafts = drafts_to_score(lonely, 7, seed)
+        assert {row.question_id for row in drafts[:6]} == {"q2", "q4"}
+        assert drafts[6].question_id in {"q0", "q1", "q3"}
 
 
 def test_a_draft_as_an_example() -> None:

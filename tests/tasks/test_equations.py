@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arte.tasks.answers import strip_marks
-from arte.tasks.equations import calculates, equations_hold
+from arte.tasks.equations import equations_hold, reaches
 
 GSM8K = Path(__file__).resolve().parents[3] / "shared" / "data" / "gsm8k"
 
@@ -86,11 +86,25 @@ def test_what_cannot_be_read_is_no_equation(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "does"),
-    [("3 * 4 = 12", True), ("Mei has\n3 + 4 = 7 cups.", True), ("Mei has 12 cups.", False), ("", False), ("x", False)],
+    ("text", "answer", "does"),
+    [
+        ("3 * 4 = 12", "12", True),
+        ("Mei has\n3 + 4 = 7 cups.\nOf them 7 - 5 = 2 are red.", "7", True),
+        ("She pays $1.50 * 4 = $6.00.", "6", True),
+        ("So 3 * 4 = 12 * 2 = 24.", "12", True),
+        ("That is 15 / 20 = 75%.", "75", True),
+        ("That is 15 / 20 = 75%.", "0.75", True),
+        ("10 - 12 = -2", "-2", True),
+        ("3 * 4 = 12", "4", False),
+        ("3 * 4 = 12, so Mei has 13 cups.", "13", False),
+        ("Mei has 12 cups.", "12", False),
+        ("12 =", "12", False),
+        ("5 = x", "5", False),
+        ("", "0", False),
+    ],
 )
-def test_whether_anything_is_calculated(text: str, does: bool) -> None:
-    assert calculates(text) == does
+def test_whether_an_answer_is_worked_out(text: str, answer: str, does: bool) -> None:
+    assert reaches(text, answer) == does
 
 
 def test_a_run_on_fails_at_its_second_equation() -> None:
