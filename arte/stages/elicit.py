@@ -1,8 +1,8 @@
 """Knowledge elicitation (paper, section 3.1): the teacher drafts questions, and rationales in several styles.
 
 Round after round, a batch of prompts is drafted into questions with their solutions, and those that pass their checks
-into one rationale for each style, until enough questions have an accepted rationale or the attempts are spent. A round is the same
-whatever was done before it in another process: its seeds come from the run's seed and the round's number.
+into one rationale for each style, until enough questions have an accepted rationale or the attempts are spent. A round
+is the same whatever was done before it in another process: its seeds come from the run's seed and the round's number.
 """
 
 import json
@@ -197,7 +197,8 @@ def elicit(
 ) -> Figures:
     """Writes questions.jsonl and rationales.jsonl, every draft with its check.
 
-    Styles: one rationale each for the first `explained` accepted questions, or all; None is the naive prompt. Raises StageError where no draft at all is accepted.
+    Styles: one rationale each for the first `explained` accepted questions, or all; None is the naive prompt. Raises
+    StageError where no draft at all is accepted.
     """
     drafting = Drafting(
         folder,
