@@ -32,7 +32,7 @@ class Int8Linear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., inputs] to [..., outputs], float32."""
-        parts = [self._product(rows) for rows in x.reshape(-1, self.in_features).split(ROWS_AT_ONCE)]
+        parts = [self._product(rows) for rows in torch.split(x.reshape(-1, self.in_features), ROWS_AT_ONCE)]
         made = parts[0] if len(parts) == 1 else torch.cat(parts)
         return made.view(*x.shape[:-1], self.out_features)
 
