@@ -3,8 +3,8 @@
 preference   drafts × probes a second of the student: the naive loop (each prompt alone through transformers'
              `generate`, greedy), the paper's exact match as ARTE does it, and the log-probability score.
 sft          tokens a second of full fine-tuning: a plain loop over padded batches of 16, and the distill stage with its
-             packed rows, both with float32 weights and products in the faster type; the time to write the finished
-             model is taken off.
+             packed rows, on as many examples as an arm has drafts, both with float32 weights and products in the
+             faster type; the time to write the finished model is taken off.
 
 Models and items are the starter scale's. Sides take turns, so that a change of the machine's speed meets all of them;
 the last line is JSON with medians. Quote the ratios.
@@ -29,7 +29,6 @@ from arte.stages.distill import item_as_example
 
 DRAFTS = 3
 ROUNDS = 3
-EXAMPLES = 48
 
 
 def in_turns(sides: dict[str, Callable[[], float]]) -> dict[str, float]:
@@ -84,7 +83,7 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
 
     bf16 = models.compute_dtype(recipe.student.dtype) == "bfloat16"
     task, splits, (model, tokenizer) = _starter(recipe, "float32")
-    examples = [item_as_example(item) for item in splits.test[:EXAMPLES]]
+    examples = [item_as_example(item) for item in splits.test[: recipe.distill.examples]]
     rows = [
         tokenizer.apply_chat_template(
             [
