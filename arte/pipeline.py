@@ -210,7 +210,7 @@ class _Run:
         def work(folder: StageFolder) -> Figures:
             every: dict[str, list[Example]] = {arm: accepted_examples(stage.path) for arm, stage in drafted.items()}
             shares = equal_share(every, self.recipe.distill.examples, self.recipe.seed)
-            seeds = [item_as_example(item) for item in self.splits.seeds] if self.recipe.distill.seeds else []
+            seeds = [item_as_example(item) for item in self.splits.seeds] * self.recipe.distill.seeds
             arms = {arm: [*seeds, *drafts] for arm, drafts in shares.items()}
             tokens = 0
             for arm, examples in arms.items():

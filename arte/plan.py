@@ -92,7 +92,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
     trained = sum(arm != "untrained" for arm in recipe.arms)
-    examples = distill.examples + (recipe.task.seeds if distill.seeds else 0)
+    examples = distill.examples + recipe.task.seeds * distill.seeds
     sft = trained * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER

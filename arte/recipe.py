@@ -123,7 +123,9 @@ class Tailor(Settings):
 class Distill(Settings):
     method: Literal["full", "lora"] = Field("full", description="All weights, or an adapter merged at the end.")
     examples: Count = Field(6750, description="Drafts that every arm is trained on; fewer where there are too few.")
-    seeds: bool = Field(False, description="Train every arm on the seeds and their own solutions too (paper: no).")
+    seeds: Annotated[int, Field(ge=0)] = Field(
+        0, description="How often every arm's examples hold each seed with its own solution (paper: not at all)."
+    )
     learning_rate: Positive = Field(2e-5, description="Peak rate (paper: 2e-5).")
     epochs: Positive = Field(1.0, description="Passes over the examples (paper: 1).")
     batch_tokens: Count = Field(2048, description="Tokens a step: examples are packed into rows of this length.")

@@ -159,9 +159,9 @@ def _method(report: Report) -> str:
     )
     if report.data:
         count = report.data.examples.get(report.student_arm or "")
-        seeds = report.data.seeds
-        and_seeds = f" and on the {seeds:,} seed problems with their own solutions" if seeds else ""
-        trained = f" It was trained on {count - seeds:,} of them{and_seeds}." if count else ""
+        seeds = words.seeds_trained_on(report.data)
+        drafts = (count or 0) - report.data.seeds * report.data.seed_copies
+        trained = f" It was trained on {drafts:,} of them{f' and on {seeds}' if seeds else ''}." if count else ""
         text += (
             f"\n\n## Data\n\n{report.data.accepted:,} of {report.data.drafted:,} drafts were accepted; the others were "
             "unparsed, inconsistent, near-duplicates, or too close to a probe or test problem."

@@ -88,12 +88,14 @@ class TeacherData(Tally):
 class Data(Tally):
     """Drafts of all teachers, then each teacher's own.
 
-    `examples` is how many each arm was trained on; `seeds` of them are seed problems with their own solutions.
+    `examples` is how many each arm was trained on; among them are so many seed problems with their own solutions, each
+    `seed_copies` times.
     """
 
     teachers: list[TeacherData]
     examples: dict[str, int]
     seeds: int
+    seed_copies: int
 
 
 class Preference(Part):

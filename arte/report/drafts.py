@@ -31,6 +31,7 @@ def data_of(run: Path, recipe: Recipe) -> Data | None:
         teachers=teachers,
         examples={arm: count for arm, count in examples.items() if count},
         seeds=recipe.task.seeds if recipe.distill.seeds and any(examples.values()) else 0,
+        seed_copies=recipe.distill.seeds,
     )
 
 

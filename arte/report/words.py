@@ -2,7 +2,7 @@
 
 import re
 
-from arte.report.contract import Accuracy, Comparison, Report
+from arte.report.contract import Accuracy, Comparison, Data, Report
 from arte.report.statistics import Spread
 
 ARM_MEANING = {
@@ -200,6 +200,14 @@ def slices(rows: list[Accuracy]) -> list[str]:
     return sorted(names, key=lambda name: (name != "test", name != "unseen", name))
 
 
+def seeds_trained_on(data: Data) -> str:
+    """`the 48 seed problems with their own solutions, each 3 times`; empty where none was trained on."""
+    if not data.seeds:
+        return ""
+    times = f", each {data.seed_copies} times" if data.seed_copies > 1 else ""
+    return f"the {data.seeds:,} seed problems with their own solutions{times}"
+
+
 def limitations(report: Report) -> list[str]:
     """What these figures do not show."""
     notes = []
@@ -225,8 +233,8 @@ def limitations(report: Report) -> list[str]:
         notes.append(f"The arms were not trained on the same number of examples ({counts}), so they differ in more.")
     if report.data and report.data.seeds:
         notes.append(
-            f"Each trained arm also learned from the {report.data.seeds:,} seed problems with their own solutions: "
-            "what it gains on the untrained student is not the drafts' alone."
+            f"Each trained arm also learned from {seeds_trained_on(report.data)}: what it gains on the untrained "
+            "student is not the drafts' alone."
         )
     if report.data:
         notes.append(

@@ -79,9 +79,16 @@ def test_seeds_that_were_trained_on_are_told_of(run_folder: Path) -> None:
     assert plain.data.seeds == 0  # the recipe of the run trains on drafts alone
     assert "seed problems" not in " ".join(limitations(plain))
     assert "It was trained on 2 of them. The drafts" in str(model_card(plain))
-    seeded = replaced(plain, data=plain.data.model_copy(update={"examples": {"unaligned": 9, "arte": 9}, "seeds": 7}))
-    assert "learned from the 7 seed problems with their own solutions" in " ".join(limitations(seeded))
+    seeded = replaced(
+        plain,
+        data=plain.data.model_copy(update={"examples": {"unaligned": 9, "arte": 9}, "seeds": 7, "seed_copies": 1}),
+    )
+    assert "learned from the 7 seed problems with their own solutions:" in " ".join(limitations(seeded))
     assert "trained on 2 of them and on the 7 seed problems with their own solutions." in str(model_card(seeded))
+    assert seeded.data is not None
+    thrice = replaced(seeded, data=seeded.data.model_copy(update={"examples": {"arte": 23}, "seed_copies": 3}))
+    assert "from the 7 seed problems with their own solutions, each 3 times:" in " ".join(limitations(thrice))
+    assert "trained on 2 of them and on the 7 seed problems with their own solutions, each 3" in str(model_card(thrice))
 
 
 def test_the_table_has_a_row_for_each_arm_and_file(run_folder: Path) -> None:
