@@ -100,6 +100,7 @@ class Drafting:
             f"questions-{turn}",
             self.settings.question_tokens,
             self.settings.temperature,
+            stop=[self.task.question_stop(seeds, count)],
         )
         for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
             listed = self.task.parse_questions(prompt[-1]["content"] + answer.text)
@@ -162,6 +163,7 @@ class Drafting:
         name: str,
         max_tokens: int,
         temperature: float,
+        stop: Sequence[str] = (),
     ) -> list[Answer]:
         if not prompts:
             return []
@@ -173,6 +175,7 @@ class Drafting:
             max_tokens=max_tokens,
             temperature=temperature,
             top_p=self.settings.top_p,
+            stop=stop,
         )
         self._tokens[name] = (sum(answer.tokens_in for answer in answers), sum(answer.tokens_out for answer in answers))
         replace_text(self._tokens_file, json.dumps(self._tokens))

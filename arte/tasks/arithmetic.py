@@ -45,6 +45,9 @@ class Arithmetic:
             {"role": "assistant", "content": "\n\n".join(opening) + _heading(len(seeds) + 1)},
         ]
 
+    def question_stop(self, seeds: int, count: int) -> str:
+        return f"\n{_heading(seeds + count + 1)}"
+
     def question_reply(self, prompt: list[Message], questions: Sequence[Draft]) -> str:
         opening = prompt[-1]["content"]
         first = len(_headings(opening))

@@ -68,6 +68,10 @@ class Task(Protocol):
         """
         ...
 
+    def question_stop(self, seeds: int, count: int) -> str:
+        """What comes after the last of `count` new questions, behind so many seeds: nothing from there on is read."""
+        ...
+
     def question_reply(self, prompt: list[Message], questions: Sequence[Draft]) -> str:
         """The whole reply to a `question_prompt`, from its beginning, that holds these questions."""
         ...

@@ -154,6 +154,28 @@ def solves_it_at_once(prompt: str, seed: int) -> str:
     return arithmetic_teacher(prompt, 1)
 
 
+def test_nothing_is_drawn_behind_the_last_asked_problem(tmp_path: Path, starter: Task) -> None:
+    cut = []
+
+    class StoppingEngine(ScriptedEngine):
+        """Ends answers at stop strings, as engines do."""
+
+        def generate(self, prompts: Sequence[Prompt], **settings: Any) -> list[Answer]:
+            (end,) = settings["stop"]
+            cut.extend(answer.text.partition(end)[0] for answer in super().generate(prompts, **settings))
+            return [Answer(text, 1, 1, "stop") for text in cut[-len(prompts) :]]
+
+    def goes_on(_prompt: str, seed: int) -> str:
+        problems = (f"Problem {number}: {problem(seed + number)}\nAnswer: 7" for number in range(3, 9))
+        return "\n\n".join(problems).removeprefix("Problem 3:")  # behind two seeds
+
+    settings = SETTINGS.model_copy(update={"questions_per_prompt": 3, "attempts": 1.0, "questions": 1})
+    with pytest.raises(StageError):  # none comes with a solution, and none is asked for
+        work(tmp_path, StoppingEngine(goes_on), starter, settings, styles=[])
+    assert cut
+    assert all("Problem 5:" in text and "Problem 6:" not in text for text in cut)
+
+
 def test_a_drafted_solution_is_a_rationale_and_a_vote(tmp_path: Path, starter: Task) -> None:
     work(tmp_path, ScriptedEngine(solves_it_at_once), starter)
     questions, rationales = rows(tmp_path)
