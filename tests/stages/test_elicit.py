@@ -155,7 +155,7 @@ def solves_it_at_once(prompt: str, seed: int) -> str:
 
 
 def test_nothing_is_drawn_behind_the_last_asked_problem(tmp_path: Path, starter: Task) -> None:
-    cut = []
+    cut: list[str] = []
 
     class StoppingEngine(ScriptedEngine):
         """Ends answers at stop strings, as engines do."""
