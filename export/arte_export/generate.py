@@ -12,31 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from arte_export import child
+from arte_export.answers import Answers
 from arte_export.errors import ExportError
 
 if TYPE_CHECKING:
     from arte_export import runtime
-
-
-class Answers(BaseModel):
-    """What a file answered, in the order of the prompts.
-
-    `texts` end before the first stop string and hold no special tokens; `token_ids` are all ids made, the end-of-
-    generation token included. `seconds` excludes loading; `tokens_in` counts every prompt whole, shared or not.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    texts: list[str]
-    token_ids: list[list[int]]
-    seconds: float
-    load_s: float
-    tokens_in: int
-    tokens_out: int
-    peak_rss_bytes: int | None = None
 
 
 def answers(
