@@ -84,17 +84,30 @@ def export(
         list[str] | None, typer.Option(help="FORMAT:SCHEME, for instance gguf:q4_k_m; may be repeated.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the files go.")] = Path("exported"),
-    task: Annotated[str, typer.Option(help="The task whose problems are the prompts of the check.")] = "starter",
+    base: Annotated[str | None, typer.Option(help="The base of a LoRA adapter; else the one it names.")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="JSONL rows for the importance matrix of K- and I-quants.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="The task that files and torch model are compared on.")] = "starter",
+    data: Annotated[str | None, typer.Option(help="A folder with train.jsonl and test.jsonl, no hub.")] = None,
+    test: Annotated[int, typer.Option(help="How many test items torch model and files answer.", min=1)] = 100,
 ) -> None:
-    """Write device files of a model, each checked against it."""
+    """Write device files of a model, each held against it: tokens, template, distributions, answers, accuracy."""
+    from rich.console import Console
+
     from arte.quiet import quiet
-    from arte.stages.export import export_model
+    from arte.recipe import Export
+    from arte.recipe import Task as TaskSettings
+    from arte.report import parity_table
+    from arte.stages.export_model import export_model
 
     quiet()
-    files = export_model(model, to or ["gguf:q8_0", "gguf:q4_k_m"], out, task)
-    for file in files:
-        verdict = "passed" if file["parity"]["passed"] else f"FAILED: {file['parity']['why']}"
-        typer.echo(f"{file['file']}  {file['bytes'] / 1e6:.1f} MB  parity {verdict}")
+    settings, about = Export(test=test), TaskSettings(name=task, data=data)
+    targets = to or settings.targets
+    files = export_model(model, targets, out, about, base, calibrate, settings, typer.echo)
+    Console().print(parity_table.table(files))
+    for line in parity_table.failures(files):
+        typer.echo(line)
     raise typer.Exit(0 if all(file["parity"]["passed"] for file in files) else 2)
 
 

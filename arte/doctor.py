@@ -12,7 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from arte import machine
+from arte_export import environment
+
+from arte import config, machine
 from arte.models import arte_home, compute_dtype
 from arte.models.load import products_per_second
 from arte.models.resolve import starter_is_here
@@ -59,6 +61,7 @@ def doctor() -> list[Finding]:
         *_libraries(),
         _llama_cpp(),
         *_extras(),
+        _optimum(),
         *_starter_models(),
         _hub(),
     ]
@@ -199,6 +202,23 @@ def _extras() -> list[Finding]:
         install = f"not installed; for {purpose}: pip install -c constraints.txt -e '.[{extra}]'"
         findings.append(Finding(f"extra {extra}", True, install if missing else "installed"))
     return findings
+
+
+def _optimum() -> Finding:
+    if environment.is_installed(arte_home()):
+        return Finding("environment optimum", True, f"installed in {environment.folder(arte_home())}")
+    return Finding(
+        "environment optimum", True, f"not installed; for files of the target onnx-optimum: {environment.INSTALL_LINE}"
+    )
+
+
+def install(name: str) -> str:
+    """Installs an environment of its own for a target that cannot share this one, and says where it is.
+
+    Raises UnknownName, DownloadFailed, ExportError (no disk space).
+    """
+    config.known("environment", name, ["optimum"])
+    return f"environment {name}: {environment.install(arte_home())}"
 
 
 def _starter_models() -> list[Finding]:

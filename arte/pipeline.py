@@ -14,7 +14,7 @@ report     what came out, with intervals
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from arte import preflight, report, tasks
 from arte.provenance import describe, digest, plain
@@ -24,6 +24,9 @@ from arte.rows import Example, Item, Pair, read_rows
 from arte.run_models import RunModels
 from arte.stages.evaluate import Slice
 from arte.workspace import Figures, Finished, StageFolder, Workspace
+
+if TYPE_CHECKING:
+    from arte_export.student_files import Calibrating
 
 TRAINED: tuple[Literal["unaligned", "arte"], ...] = ("unaligned", "arte")
 """The arms that train a student, in order."""
@@ -277,14 +280,49 @@ class _Run:
 
     def export(self) -> Finished:
         """Device files of the shipped student, each with its parity."""
+        from arte_export import targets
+
         from arte.stages.export import export
+        from arte.stages.export_model import described
 
         def work(folder: StageFolder) -> Figures:
+            student, settings = self._shipped(), self.recipe.export
             name = f"{self.recipe.name}-{self.recipe.scale}"
-            return export(folder.path, self._shipped(), name, self.task, self.splits.seeds, self.recipe.export)
+            base = self.recipe.student.name
+            return export(
+                folder.path,
+                student,
+                targets.parse(settings.targets),
+                described(student, name, base, self.task.data_source),
+                self.task,
+                self._slices(settings.test),
+                self.splits.seeds,
+                self._calibrating(),
+                self.recipe.evaluate,
+                self.say,
+            )
 
-        given = {"export": self.recipe.export, "students": self._students()}
+        given = {
+            "export": self.recipe.export,
+            "students": self._students(),
+            "test": digest([*self.splits.test, *self.splits.unseen]),
+        }
         return self.workspace.stage("export", plain(given), work)
+
+    def _calibrating(self) -> "Calibrating | None":
+        """Drafts of the shipped student's teacher, for the importance matrix."""
+        from arte.stages import calibration
+
+        if "distill" not in self.done:
+            return None
+        arm = self._shipped_arm()
+        return calibration.of_run(
+            self.done["tailor" if arm == "arte" else "elicit"].path,
+            self.done["distill"].path / arm,
+            self.recipe.export.calibration,
+            self.task,
+            self._shipped(),
+        )
 
     def bench(self) -> Finished:
         """Speed, memory and accuracy of each file on this machine."""
@@ -294,17 +332,12 @@ class _Run:
             return bench(
                 folder.path,
                 self.done["export"].path,
-                self.done["evaluate"].path / self._shipped_arm() / "samples.jsonl",
-                self._slices(self.recipe.bench.test),
-                self.splits.seeds,
-                self.task,
-                self._shipped(),
-                self.recipe,
+                self.recipe.bench,
+                self.recipe.devices,
             )
 
         given = {
             "bench": self.recipe.bench,
-            "evaluate": self.done["evaluate"].fingerprint,
             "export": self.done["export"].fingerprint,
             "devices": self.recipe.devices,
         }

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from arte.recipe import Model, Recipe
+from arte.stages.export import COMPARED_ROWS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,10 +98,10 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
     arms, files = len(recipe.arms), len(recipe.export.targets)
-    checked = recipe.export.prompts * (STUDENT_PROMPT + ANSWER) * (1 + files)
-    filed = recipe.bench.test or items
-    timed = recipe.bench.repeats * (2 * recipe.bench.prompt_tokens + recipe.bench.generated_tokens)
-    benched = files * (timed + filed * (STUDENT_PROMPT + ANSWER))
+    # Answers of torch and every file; distributions, where torch computes beside each file
+    checked = (recipe.export.test or items) * (STUDENT_PROMPT + ANSWER) * (1 + files)
+    checked += COMPARED_ROWS * (STUDENT_PROMPT + ANSWER) * 2 * files
+    benched = files * recipe.bench.repeats * (2 * recipe.bench.prompt_tokens + recipe.bench.generated_tokens)
     return [
         row("elicit", told_in, told_out, seconds(told_in + told_out, teacher)),
         row(

@@ -9,14 +9,14 @@ from arte.recipe import Recipe
 
 def check(recipe: Recipe) -> None:
     """Raises RecipeError, UnknownName or ExportError for what no stage could do here or know by name."""
-    from arte_export import devices
+    from arte_export import devices, targets
 
-    from arte.stages.export import schemes
+    from arte.stages.export_model import require
 
     if recipe.scale in ("gpu", "paper") and machine.device() == "cpu":
         need = f"scale {recipe.scale}: needs an NVIDIA GPU, and torch {version('torch')} sees none on this machine"
         raise RecipeError(f"{recipe.name} at scale {recipe.scale}", [f"{need}; take --scale starter, which needs none"])
     tasks.load(recipe.task.name)
-    schemes(recipe.export.targets)
+    require(targets.parse(recipe.export.targets))
     for name in recipe.devices:
         devices.load(name)

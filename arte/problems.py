@@ -49,8 +49,8 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
 
     if (given := check("align.micro_batch_size", "align.batch_size")) and given[1] % given[0]:
         problem("align.micro_batch_size", f"found {given[0]}, expected a divisor of align.batch_size ({given[1]})")
-    if (given := check("bench.test", "task.test")) and None not in given and given[0] > given[1]:
-        problem("bench.test", f"found {given[0]}, expected at most task.test ({given[1]})")
+    if (given := check("export.test", "task.test")) and None not in given and given[0] > given[1]:
+        problem("export.test", f"found {given[0]}, expected at most task.test ({given[1]})")
     if (given := check("elicit.seeds_per_prompt", "task.seeds")) and given[0] > given[1]:
         problem("elicit.seeds_per_prompt", f"found {given[0]}, expected at most task.seeds ({given[1]})")
     if (given := check("tailor.temperature", "tailor.rationales")) and given[0] == 0 and given[1] > 1:

@@ -144,8 +144,13 @@ class Evaluate(Settings):
 
 class Export(Settings):
     targets: tuple[str, ...] = Field(("gguf:q8_0", "gguf:q4_k_m"), description="FORMAT:SCHEME of each file.")
-    strings: Count = Field(200, description="Strings whose token ids must be the torch tokenizer's.")
-    prompts: Count = Field(32, description="Prompts whose greedy answers are compared with torch.")
+    test: Count | None = Field(
+        100, description="Test items that the torch model (in float32) and every file answer; null for all of them."
+    )
+    calibration: Annotated[int, Field(ge=0)] = Field(
+        64,
+        description="Drafts of the teacher that the importance matrix of K- and I-quants is taken from; 0: no matrix.",
+    )
 
 
 class Bench(Settings):
@@ -153,7 +158,6 @@ class Bench(Settings):
     generated_tokens: Count = Field(128, description="Tokens of the decode test (tg).")
     repeats: Count = Field(5, description="Counted runs after a warm-up.")
     threads: Count | None = Field(None, description="Threads; null for as many as there are cores.")
-    test: Count | None = Field(None, description="Test items for the file's accuracy; null for all that evaluate used.")
 
 
 class Recipe(Settings):

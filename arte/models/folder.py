@@ -1,40 +1,22 @@
-"""A model folder as transformers writes it, checked without loading it: config.json, safetensors, tokenizer.
-
-The safetensors format (huggingface/safetensors, README "Format"): 8 bytes of little-endian header size, a JSON header
-{name: {dtype, shape, data_offsets}}, then the data, without holes, to the end of the file.
-"""
+"""A model folder as transformers writes it, checked without loading it: config.json, safetensors, tokenizer."""
 
 import hashlib
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from arte_export import model_folder, safetensors_file
+from arte_export.errors import BadModel
+from arte_export.model_folder import TOKENIZER_FILES
 from arte_export.package_index import file_sha256
 
 from arte.errors import ModelError
 
 Source = Literal["hub", "folder", "index"]
-
-LARGEST_HEADER_BYTES = 100_000_000
-DTYPE_BITS = {
-    **dict.fromkeys(("F64", "I64", "U64"), 64),
-    **dict.fromkeys(("F32", "I32", "U32"), 32),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
-    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "I8", "U8", "BOOL"), 8),
-}
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 
 
 class ModelFolder(NamedTuple):
@@ -88,28 +70,8 @@ def inspect_weights(path: Path) -> Weights:
 
 def weight_files(path: Path) -> list[Path]:
     """The safetensors files that make up the model: one, or the shards that its index names."""
-    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if index.is_file():
-        shards = _json_object(index).get("weight_map")
-        if not isinstance(shards, dict) or not shards or not all(isinstance(file, str) for file in shards.values()):
-            raise ModelError(f"{index}: has no weight_map of tensor names to files; download the model again")
-        names = sorted(set(shards.values()))
-        if strange := [file for file in names if Path(file).name != file]:
-            raise ModelError(f"{index}: names {strange[0]!r}; expected files of the same folder")
-        if missing := [file for file in names if not (path / file).is_file()]:
-            raise ModelError(
-                f"{path}: {len(missing)} of {len(names)} weight files are missing ({missing[0]}); "
-                "download the model again"
-            )
-        return [path / file for file in names]
-    if pickled := [file.name for pattern in PICKLED for file in path.glob(pattern)]:
-        raise ModelError(
-            f"{path}: holds pickled weights only ({pickled[0]}), which can run code when opened and are never loaded; "
-            "use a copy in safetensors, or save it as one with model.save_pretrained(...) where you trust it"
-        )
-    raise ModelError(f"{path}: holds no weights; expected model.safetensors or model.safetensors.index.json")
+    with _model_errors():
+        return model_folder.weight_files(path)
 
 
 def _verified_sha256(file: Path) -> str:
@@ -126,52 +88,23 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
 
     Raises ModelError where the header is broken, or the data has not the size that the header says.
     """
+    with _model_errors():
+        return {name: list(tensor.shape) for name, tensor in safetensors_file.tensors(file).items()}
 
-    def broken(found: str) -> ModelError:
-        return ModelError(f"{file}: broken safetensors file: {found}; download or save it again")
 
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        header_bytes = int.from_bytes(opened.read(8), "little")
-        if size < 8 or header_bytes > min(LARGEST_HEADER_BYTES, size - 8):
-            raise broken(f"{size} bytes cannot hold a header of {header_bytes} bytes")
-        try:
-            header = json.loads(opened.read(header_bytes).decode("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-            raise broken("its header is not JSON") from None
-    if not isinstance(header, dict):
-        raise broken("its header is not a JSON object")
-    shapes = {}
-    spans = []
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        match entry:
-            case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]}:
-                pass
-            case _:
-                raise broken(f"tensor {name!r} lacks dtype, shape or data_offsets")
-        if not all(isinstance(length, int) and length >= 0 for length in shape) or not 0 <= start <= end:
-            raise broken(f"tensor {name!r} has shape {shape} at {start} to {end}")
-        bits = DTYPE_BITS.get(dtype)
-        if bits is not None and math.prod(shape) * bits != 8 * (end - start):
-            raise broken(f"tensor {name!r}, {dtype} {shape}, has {end - start} bytes")
-        shapes[name] = shape
-        spans.append((start, end))
-    position = 0
-    for start, end in sorted(spans):
-        if start != position:
-            raise broken(f"tensors overlap or leave a hole at byte {position}")
-        position = end
-    if position != size - 8 - header_bytes:
-        raise broken(f"{size - 8 - header_bytes} bytes of data, the header says {position}")
-    return shapes
+@contextmanager
+def _model_errors() -> Iterator[None]:
+    """Has what the export says of a folder be an error of this package."""
+    try:
+        yield
+    except BadModel as error:
+        raise ModelError(str(error)) from None
 
 
 def _json_object(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes().decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: no UTF-8, no JSON, a number of thousands of digits
         value = None
     if not isinstance(value, dict):
         raise ModelError(f"{file}: is not a JSON object; download or save the model again")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from arte.report import words
+from arte.report import usage, words
 from arte.report.contract import Artefact, Model, Report
 
 # The starter models come from the package index under names of ours; these are their homes on the hub.
@@ -206,39 +206,16 @@ def _files(report: Report) -> str:
 
 
 def _usage(report: Report) -> str:
-    arm = report.student_arm
-    ask = "Tom has 3 bags with 4 apples each. How many apples does he have?"
-    text = "## How to run\n"
-    found = _smallest_gguf(report)
-    if found is not None:
-        name = f"arte-{report.task}"
-        text += f"""
-With llama.cpp:
-
-```
-llama-cli -m export/{found.file} --temp 0 -cnv
-```
-
-With Ollama, in the folder of the Modelfile:
-
-```
-ollama create {name} -f Modelfile
-ollama run {name} "{ask}"
-```
-"""
-    return (
-        text
-        + f"""
-With Python:
-
-```python
-from transformers import pipeline
-
-student = pipeline("text-generation", model="distill/{arm}/model")
-messages = [{{"role": "user", "content": "{ask}"}}]
-print(student(messages, max_new_tokens=256, do_sample=False)[0]["generated_text"][-1]["content"])
-```"""
+    files = [usage.File(f"export/{artefact.file}", artefact.format) for artefact in report.artefacts]
+    files.sort(key=lambda file: file.format != "gguf" or file.path != f"export/{_smallest(report)}")
+    return usage.how_to_run(
+        files, f"distill/{report.student_arm}/model", f"arte-{report.task}", "Modelfile" if _smallest(report) else None
     )
+
+
+def _smallest(report: Report) -> str | None:
+    found = _smallest_gguf(report)
+    return None if found is None else found.file
 
 
 def _cell(text: str) -> str:

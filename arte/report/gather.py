@@ -35,7 +35,7 @@ def gather(run: Path) -> Report:
     from arte.config import load_saved
 
     recipe = load_saved(run / "recipe.yaml")
-    artefacts = parsed(run / "export" / "artefacts.json", Artefact)
+    artefacts = parsed(run / "export" / "parity.json", Artefact)
     samples = read_samples(run, recipe, [artefact.file for artefact in artefacts])
     student_arm = _student_arm(run, recipe)
     return Report(

@@ -35,9 +35,9 @@ class Samples(NamedTuple):
 
 
 def read_samples(run: Path, recipe: Recipe, files: list[str]) -> Samples:
-    """What evaluate and bench left in `run`."""
+    """What evaluate and export left in `run`."""
     arms = {arm: parsed(run / "evaluate" / arm / "samples.jsonl", Sample) for arm in recipe.arms}
-    graded = {file: parsed(run / "bench" / f"{file}.samples.jsonl", Sample) for file in files}
+    graded = {file: parsed(run / "export" / f"{file}.samples.jsonl", Sample) for file in files}
     return Samples(
         {arm: rows for arm, rows in arms.items() if rows}, {file: rows for file, rows in graded.items() if rows}
     )

@@ -48,18 +48,12 @@ def evaluate(
     `shots` are gold items shown in front of every question as earlier turns of the chat.
     """
     folder.mkdir(exist_ok=True)
-    shown = [
-        message
-        for shot in shots[: settings.shots]
-        for message in (
-            *task.student_prompt(shot.question),
-            {"role": "assistant", "content": task.completion(shot.rationale, shot.answer)},
-        )
-    ]
     items = [(name, item) for name, those in slices.items() for item in those]
     documents = [
-        {"number": number, "text": render([*shown, *task.student_prompt(item.question)]), "gold": item.answer}
-        for number, (_, item) in enumerate(items)
+        {"number": number, "text": text, "gold": item.answer}
+        for number, ((_, item), text) in enumerate(
+            zip(items, prompts(slices, shots, task, render, settings), strict=True)
+        )
     ]
     results = _lm_eval(task, documents, answer, settings)
     samples: list[Sample] = []
@@ -84,6 +78,25 @@ def evaluate(
     (folder / "results.json").write_text(json.dumps(kept, indent=2, default=str), encoding="utf-8")
     write_rows(folder / "samples.jsonl", samples)
     return samples
+
+
+def prompts(
+    slices: dict[Slice, Sequence[Item]],
+    shots: Sequence[Item],
+    task: Task,
+    render: Callable[[list[dict[str, str]]], str],
+    settings: Evaluate,
+) -> list[str]:
+    """What every item is asked with, in the order of the slices."""
+    shown = [
+        message
+        for shot in shots[: settings.shots]
+        for message in (
+            *task.student_prompt(shot.question),
+            {"role": "assistant", "content": task.completion(shot.rationale, shot.answer)},
+        )
+    ]
+    return [render([*shown, *task.student_prompt(item.question)]) for those in slices.values() for item in those]
 
 
 def _lm_eval(task: Task, documents: list[dict[str, Any]], answer: Answering, settings: Evaluate) -> dict[str, Any]:

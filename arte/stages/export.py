@@ -1,116 +1,141 @@
-"""Device files of a student, each checked against the torch model it was made from."""
+"""Device files of a student, each held against the torch model it was made from, on the task it was made for."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from arte import disk, models
-from arte.errors import RecipeError
-from arte.recipe import Export, Recipe
+from arte.generation.chat import chat_text
+from arte.recipe import Evaluate
+from arte.report.statistics import paired_bootstrap
 from arte.rows import Item
+from arte.stages.evaluate import Sample, Slice, evaluate, prompts
 from arte.tasks.task import Task
 from arte.workspace import Figures
 
-FORMATS = ("gguf",)
+if TYPE_CHECKING:
+    from arte_export.answers import Answers
+    from arte_export.device_file import DeviceFile
+    from arte_export.gate import TaskAccuracy
+    from arte_export.metadata import Metadata
+    from arte_export.student_files import Calibrating, StudentFile
+    from arte_export.targets import Targets
+
+COMPARED_ROWS = 64
+"""Test items, with their own solutions, on which next-token distributions are compared."""
 
 
-def export(folder: Path, student: Path, name: str, task: Task, items: Sequence[Item], settings: Export) -> Figures:
-    """Writes the files of `settings.targets` and artefacts.json (the `artefacts` of report.json) into `folder`.
+def export(
+    folder: Path,
+    student: Path,
+    targets: "Targets",
+    metadata: "Metadata",
+    task: Task,
+    slices: dict[Slice, Sequence[Item]],
+    shots: Sequence[Item],
+    calibrating: "Calibrating | None",
+    settings: Evaluate,
+    say: Callable[[str], None],
+) -> Figures:
+    """Writes into `folder` the files, parity.json (the `artefacts` of report.json), and for the torch model (`model`)
+    and every file its answers to the items of `slices`: NAME.samples.jsonl and NAME.results.json.
 
-    `items` give the prompts of the check: as many as `settings.prompts`, none of them test items.
+    Raises arte_export's errors.
     """
-    artefacts = [
-        _artefact(student, file, scheme, task, items, settings)
-        for file, scheme in _files(folder, student, name, settings.targets)
-    ]
-    (folder / "artefacts.json").write_text(json.dumps(artefacts, indent=2, ensure_ascii=False), encoding="utf-8")
-    return Figures()
-
-
-def schemes(targets: Sequence[str]) -> list[str]:
-    """The GGUF schemes of targets such as `gguf:q4_k_m`.
-
-    Raises RecipeError or ExportError for what cannot be made, MissingExtra where a library for it is not installed.
-    """
-    from arte_export import gguf
-    from arte_export import schemes as known
-
-    problems, found = [], []
-    for target in targets:
-        form, _, scheme = target.partition(":")
-        if form not in FORMATS or not scheme:
-            problems.append(f"export.targets: found {target!r}, expected FORMAT:SCHEME with a format of {FORMATS}")
-        else:
-            found.append(known.load(scheme).name)
-    if problems:
-        raise RecipeError("export", problems)
-    if found:
-        gguf.require()
-    return found
-
-
-def _files(folder: Path, student: Path, name: str, targets: Sequence[str]) -> list[tuple[Path, str]]:
-    from arte_export import gguf
-
-    names = schemes(targets)
-    return list(zip(gguf.export(student, folder, names, name, models.arte_home()), names, strict=True))
-
-
-def _artefact(
-    student: Path, file: Path, scheme: str, task: Task, items: Sequence[Item], settings: Export
-) -> dict[str, Any]:
-    from arte_export import parity
-    from arte_export.strings import test_strings
+    from arte_export import parity, student_files
     from transformers import AutoTokenizer
 
+    from arte.models import arte_home
+
     tokenizer = AutoTokenizer.from_pretrained(student)
-    conversations = [task.student_prompt(item.question) for item in items]
-    prompts = [
-        tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        for conversation in conversations[: settings.prompts]
-    ]
-    agreement = parity.check(student, file, test_strings(settings.strings), conversations, prompts)
+
+    def render(messages: list[dict[str, str]]) -> str:
+        return chat_text(tokenizer, messages)
+
+    asked = prompts(slices, shots, task, render, settings)
+    correct: dict[str, list[Sample]] = {}
+    tokens = [0, 0]
+
+    def graded(name: str, made: "Answers") -> list[Sample]:
+        replies = dict(zip(asked, made.texts, strict=True))
+        answer = lambda texts: [replies[text] for text in texts]  # noqa: E731
+        samples = evaluate(folder / f"{name}.lm_eval", slices, shots, task, render, answer, settings)
+        for kind in ("samples.jsonl", "results.json"):
+            (folder / f"{name}.lm_eval" / kind).rename(folder / f"{name}.{kind}")
+        (folder / f"{name}.lm_eval").rmdir()
+        tokens[0], tokens[1] = tokens[0] + made.tokens_in, tokens[1] + made.tokens_out
+        return samples
+
+    def model() -> parity.Reference:
+        say("torch model: greedy answers in float32")
+        solved = [item for items in slices.values() for item in items][:COMPARED_ROWS]
+        rows = [_solved(tokenizer, task, item) for item in solved]
+        found = parity.Reference(student, rows, asked, settings.max_tokens, _answer(task))
+        assert found.answers is not None
+        correct["model"] = graded("model", found.answers)
+        return found
+
+    def accuracy(file: "DeviceFile", made: "Answers") -> "TaskAccuracy":
+        return _accuracy(task.name, correct["model"], graded(file.path.name, made))
+
+    made = student_files.export(student, folder, targets, metadata, arte_home(), model, calibrating, accuracy, say)
+    (folder / "parity.json").write_text(
+        json.dumps([artefact(each) for each in made], indent=2, ensure_ascii=False), encoding="utf-8"
+    )
+    return Figures(tokens_in=tokens[0], tokens_out=tokens[1])
+
+
+def artefact(made: "StudentFile") -> dict[str, Any]:
+    """One entry of parity.json."""
     return {
-        "file": file.name,
-        "format": "gguf",
-        "scheme": scheme,
-        "bytes": file.stat().st_size,
-        "sha256": hashlib.file_digest(file.open("rb"), "sha256").hexdigest(),
-        "parity": agreement.model_dump(mode="json"),
+        "file": made.file.path.name,
+        "format": made.file.format,
+        "scheme": made.file.scheme,
+        "bytes": made.file.bytes,
+        "sha256": _sha256(made.file.path),
+        "parity": made.parity.model_dump(mode="json"),
+        "modelfile": made.modelfile,
+        "calibration": None if made.calibration is None else made.calibration.model_dump(mode="json"),
     }
 
 
-def export_model(model: str, targets: Sequence[str], out: Path, task_name: str, seed: int = 0) -> list[dict[str, Any]]:
-    """`arte export`: the files of a hub id, a model folder or a run, and what the check says of each."""
-    from arte import config, tasks
-    from arte.recipe import Model
-    from arte.recipe import Task as TaskSettings
-
-    schemes(targets)
-    settings = Export(targets=tuple(targets))
-    if (Path(model) / "recipe.yaml").is_file():
-        run, recipe = Path(model), config.load_saved(Path(model) / "recipe.yaml")
-        student, name, task_settings = shipped(run, recipe), recipe.name, recipe.task
-    else:
-        folder = models.resolve(Model(name=model))
-        student, name, task_settings = folder.path, Path(folder.name).name, TaskSettings(name=task_name)
-    task = tasks.load(task_settings.name)
-    items = task.splits(task_settings, seed).seeds
-    with disk.errors_for(out):
-        disk.make(out)
-        export(out, student, name, task, items, settings)
-    artefacts: list[dict[str, Any]] = json.loads((out / "artefacts.json").read_text(encoding="utf-8"))
-    return artefacts
+def _solved(tokenizer: Any, task: Task, item: Item) -> list[int]:
+    """Token ids of an item's chat with its own solution as the reply."""
+    reply = {"role": "assistant", "content": task.completion(item.rationale, item.answer)}
+    messages = [*task.student_prompt(item.question), reply]
+    ids: list[int] = tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"]
+    return ids
 
 
-def shipped(run: Path, recipe: Recipe) -> Path:
-    """The model folder that a run ships: the last of its trained arms."""
-    from arte.errors import WorkspaceError
+def _answer(task: Task) -> Callable[[str], str | None]:
+    """Both readings of an answer at once: files are equal to the model where strict and flexible match are."""
+    return lambda text: f"{task.strict(text)}, last number {task.flexible(text)}"
 
-    for arm in reversed(recipe.arms):
-        folder = run / "distill" / arm / "model"
-        if folder.is_dir():
-            return folder
-    raise WorkspaceError(f"{run}: holds no trained student yet; run `arte recipe {recipe.name} --out {run}` first")
+
+def _accuracy(task: str, model: Sequence[Sample], file: Sequence[Sample]) -> "TaskAccuracy":
+    from arte_export.gate import TaskAccuracy
+
+    ours, theirs = ([sample.strict_correct for sample in samples] for samples in (model, file))
+    found = paired_bootstrap(theirs, ours)
+    assert found is not None
+    return TaskAccuracy(
+        task=task,
+        n=len(ours),
+        model=sum(ours) / len(ours),
+        file=sum(theirs) / len(theirs),
+        model_flexible=sum(sample.flexible_correct for sample in model) / len(model),
+        file_flexible=sum(sample.flexible_correct for sample in file) / len(file),
+        difference=found.difference,
+        ci95=found.ci95,
+    )
+
+
+def _sha256(path: Path) -> str:
+    """Of the file; of a folder, of the lines "NAME DIGEST" of its files in order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{file.relative_to(path).as_posix()} {_sha256(file)}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -35,6 +35,17 @@ Progress = Callable[[int, int], None]
 NO_AMX = " ".join(f"-DCMAKE_{language}_FLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'" for language in ("C", "CXX"))
 REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 
+# Another interpreter gets this package by its own path: in an installed copy, the folder that holds it holds the
+# packages of this interpreter too, which the other must not see.
+BOOTSTRAP = """
+import importlib.util, runpy, sys
+spec = importlib.util.spec_from_file_location("arte_export", sys.argv[1])
+sys.modules["arte_export"] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+del sys.argv[1]
+runpy.run_module("arte_export.child", run_name="__main__", alter_sys=True)
+"""
+
 _channel: IO[str] | None = None
 
 
@@ -56,10 +67,12 @@ def run(
     limit_s: float,
     path: Sequence[Path] = (),
     progress: Progress | None = None,
+    python: Path | None = None,
 ) -> Finished[R]:
     """Calls a module-level function in a fresh process. `holding` is the file named if that process dies.
 
     `path`: folders put before all others on the child's import path. `progress`: called with (done, total).
+    `python`: another interpreter, which finds its own packages (pydantic among them), arte_export and `path` only.
 
     Raises ChildDied on death by signal or after `limit_s` seconds, any ExportError that the function raises, and
     ChildBugError for anything else that it raises.
@@ -72,9 +85,16 @@ def run(
         "kwargs": call.keywords,
         "parent": os.getpid(),
     }
-    module_file = sys.modules[function.__module__].__file__
-    assert module_file is not None
-    roots = [*path, Path(module_file).resolve().parents[function.__module__.count(".")], Path(__file__).parents[1]]
+    if python is None:
+        module_file = sys.modules[function.__module__].__file__
+        assert module_file is not None
+        own_roots = [Path(module_file).resolve().parents[function.__module__.count(".")], Path(__file__).parents[1]]
+        # -P: the current folder is not on the import path, whatever lies in it
+        command = [sys.executable, "-P", "-m", "arte_export.child"]
+    else:
+        own_roots = []
+        command = [str(python), "-P", "-c", BOOTSTRAP, str(Path(__file__).with_name("__init__.py").resolve())]
+    roots = [*path, *own_roots]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(root.resolve()) for root in roots),
         "GGML_NO_BACKTRACE": "1",  # or ggml starts a debugger, whose lines would drown the reason in the log
@@ -83,9 +103,8 @@ def run(
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as log:
         stdin.write(TypeAdapter(Any).dump_json(request))
         stdin.seek(0)
-        # -P: the current folder is not on the import path, whatever lies in it
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "arte_export.child", str(writer)],
+            [*command, str(writer)],
             stdin=stdin, stdout=log, stderr=log, pass_fds=[writer], env=environment,
         )  # fmt: skip
         try:

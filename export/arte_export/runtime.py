@@ -170,6 +170,17 @@ class Context:
         pointer = self.lib.llama_get_logits_ith(self.pointer, index)
         return np.ctypeslib.as_array(pointer, shape=(self._vocabulary_tokens,))
 
+    def logits_of(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """The logits of every position of a row that stands alone; shape (tokens, vocabulary)."""
+        self.clear()
+        parts = []
+        for start in range(0, len(ids), self.batch_tokens):
+            part = ids[start : start + self.batch_tokens]
+            self.decode(part, range(start, start + len(part)), [0] * len(part), wanted=range(len(part)))
+            kept = self.lib.llama_get_logits(self.pointer)
+            parts.append(np.ctypeslib.as_array(kept, shape=(len(part), self._vocabulary_tokens)).copy())
+        return np.concatenate(parts)
+
     def wait(self) -> None:
         """Returns when all that was asked is computed."""
         self.lib.llama_synchronize(self.pointer)

@@ -80,7 +80,7 @@ def test_the_report_has_every_key_and_what_it_was_made_from(report: dict[str, An
         assert stage["seconds"] == record["seconds"] > 0
         assert 100 * 2**20 < stage["peak_rss_bytes"] < 8 * 2**30
         assert stage["kept"] is False
-    assert all(stage["tokens_in"] > 0 for stage in report["stages"] if stage["name"] in ("elicit", "tailor", "bench"))
+    assert all(stage["tokens_in"] > 0 for stage in report["stages"] if stage["name"] in ("elicit", "tailor", "export"))
     assert [row["stage"] for row in report["plan"]] == DONE
     assert report["commands"] == [f"arte {' '.join(SMOKE)} --out {smoke_run.folder}"]
 
@@ -125,7 +125,7 @@ def test_drafts_and_preference_are_those_on_disk(report: dict[str, Any], smoke_r
 def test_accuracies_are_recounted_from_the_samples(report: dict[str, Any], smoke_run: SmokeRun) -> None:
     folder, files = smoke_run.folder, [row["file"] for row in report["artefacts"]]
     sources = {(arm, "model"): lines(folder / "evaluate" / arm / "samples.jsonl") for arm in ARMS}
-    sources |= {("arte", file): lines(folder / "bench" / f"{file}.samples.jsonl") for file in files}
+    sources |= {("arte", file): lines(folder / "export" / f"{file}.samples.jsonl") for file in files}
     assert len(sources) == 5
     seen = set()
     for row in report["accuracy"]:
@@ -167,13 +167,20 @@ def test_files_are_the_ones_described_and_measured(report: dict[str, Any], smoke
         parity = row["parity"]
         assert [parity[key] for key in ("token_ids", "chat_template", "special_tokens", "passed")] == [True] * 4
         assert 0 <= parity["greedy_match"] <= 1
-        assert parity["strings"] >= 200
+        assert parity["strings"] >= 1000
+        assert parity["conversations"] >= 20
+        assert parity["distributions"]["positions"] > 1000
+        assert parity["task_accuracy"]["n"] == 24
     assert [row["file"] for row in report["measurements"]] == [row["file"] for row in report["artefacts"]]
     for row in report["measurements"]:
         assert (row["device"], row["how"], row["load_s"]["count"]) == ("this-machine", "measured", 2)
         assert row["pp_tok_s"]["min"] <= row["pp_tok_s"]["median"] <= row["pp_tok_s"]["max"]
         assert row["ttft_s"]["min"] > 0
         assert row["energy_j_per_token"] is None
+    calibration = [row["calibration"] for row in report["artefacts"]]
+    assert calibration[0] is None
+    assert (calibration[1]["scheme"], calibration[1]["shipped"]) == ("q4_k_m", "own")
+    assert all(calibration[1][name]["positions"] > 1000 for name in ("none", "generic", "own"))
     assert [(row["device"], row["result"]) for row in report["verdicts"]] == [("this-machine", "pass")] * 2
 
 

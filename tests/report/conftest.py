@@ -162,7 +162,7 @@ def write_files(run: Path) -> None:
     write_stage(run, "export", 6.0)
     write_stage(run, "bench", 7.0)
     write_json(
-        run / "export" / "artefacts.json",
+        run / "export" / "parity.json",
         [
             {"file": Q8, "format": "gguf", "scheme": "q8_0", "bytes": 145_000_000, "sha256": "aa", "parity": parity},
             {"file": Q4, "format": "gguf", "scheme": "q4_k_m", "bytes": 105_000_000, "sha256": "bb", "parity": parity},
@@ -181,8 +181,8 @@ def write_files(run: Path) -> None:
         run / "bench" / "verdicts.json",
         [{"device": "this-machine", "file": Q4, "result": "pass", "why": "no budget is set"}],
     )
-    write_samples(run / "bench" / f"{Q8}.samples.jsonl", set(range(8)), {0, 1}, {9})
-    write_samples(run / "bench" / f"{Q4}.samples.jsonl", set(range(6)), {0, 1}, {9})
+    write_samples(run / "export" / f"{Q8}.samples.jsonl", set(range(8)), {0, 1}, {9})
+    write_samples(run / "export" / f"{Q4}.samples.jsonl", set(range(6)), {0, 1}, {9})
 
 
 @pytest.fixture

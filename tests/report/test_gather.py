@@ -85,7 +85,7 @@ def test_comparisons_are_paired(run_folder: Path) -> None:
 
 
 def test_a_file_graded_on_some_items_is_compared_on_those(run_folder: Path) -> None:
-    path = run_folder / "bench" / "student-q4_k_m.gguf.samples.jsonl"
+    path = run_folder / "export" / "student-q4_k_m.gguf.samples.jsonl"
     path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[4:8]), "utf-8")
     lost = gather(run_folder).compared("student-q4_k_m.gguf", "arte")
     assert lost is not None

@@ -73,8 +73,8 @@ def test_overrides(tmp_path: Path, override: str, problem: str) -> None:
 
 
 def test_cross_checks_of_two_overrides(tmp_path: Path) -> None:
-    assert told(tmp_path, BASE, ["bench.test=500", "task.test=400"]) == [
-        "bench.test: found 500, expected at most task.test (400) (command line)"
+    assert told(tmp_path, BASE, ["export.test=500", "task.test=400"]) == [
+        "export.test: found 500, expected at most task.test (400) (command line)"
     ]
     assert told(tmp_path, BASE, ["tailor.rationales=2"]) == [
         "tailor.temperature: found 0, expected above 0, as tailor.rationales is 2"
@@ -85,8 +85,8 @@ def test_cross_checks_of_two_overrides(tmp_path: Path) -> None:
     ]
     path = tmp_path / "mine.yaml"
     assert config.load_recipe(path, "smoke", [*none, "arms=[unaligned]"]).arms == ("unaligned",)
-    assert config.load_recipe(path, "smoke", ["bench.test=400", "task.test=400"]).bench.test == 400
-    assert config.load_recipe(path, "smoke", ["bench.test=400"]).task.test is None
+    assert config.load_recipe(path, "smoke", ["export.test=400", "task.test=400"]).export.test == 400
+    assert config.load_recipe(path, "smoke", ["export.test=400"]).task.test is None
 
 
 def test_all_of_them_at_once_from_file_scales_and_command_line(tmp_path: Path) -> None:

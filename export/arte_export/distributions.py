@@ -1,0 +1,158 @@
+"""How far the next-token distributions of a device file are from those of the torch model, in llama.cpp's terms.
+
+The terms are those of `llama-perplexity --kl-divergence` (llama.cpp, tools/perplexity/README.md), p the torch model and
+q the file: perplexity of both and its ratio, Kullback-Leibler divergence D(p‖q) in nats, share of positions with the
+same most probable token, and Δp, the change of the probability of the token that really follows. Three things differ: the
+text is the task's, every position of a row that has a next token counts, and standard errors come from resampling whole
+rows, since positions of one row are not independent.
+
+Both sides are computed row by row in one child process, so the logits of one row are all that is ever held.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from arte_export import child
+from arte_export.device_file import DeviceFile
+from arte_export.errors import ExportError
+
+LIMIT_S = 4 * 3600.0
+RESAMPLES = 1000
+
+
+class Estimate(BaseModel):
+    """A figure and its standard error; None where resampling says nothing (a maximum)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    standard_error: float | None
+
+
+class Distributions(BaseModel):
+    """`ppl_*` are perplexities, `*_kld` nats, `top1_agreement` and `*_dp` shares of 1. `reference` says in which
+    arithmetic the torch model was computed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    positions: int
+    reference: str
+    ppl_model: Estimate
+    ppl_file: Estimate
+    ppl_ratio: Estimate
+    mean_kld: Estimate
+    median_kld: Estimate
+    p99_kld: Estimate
+    max_kld: Estimate
+    top1_agreement: Estimate
+    mean_dp: Estimate
+    rms_dp: Estimate
+
+
+class Row(NamedTuple):
+    """What is kept of one row: arrays of shape (tokens - 1,), one value for each position that has a next token."""
+
+    kld: NDArray[np.float64]
+    same_top: NDArray[np.bool_]
+    nll_model: NDArray[np.float64]
+    nll_file: NDArray[np.float64]
+    dp: NDArray[np.float64]
+
+
+def measure(
+    folder: Path, file: DeviceFile, rows: Sequence[Sequence[int]], progress: child.Progress | None = None
+) -> Distributions:
+    """Compares the file with the torch model in `folder` on rows of token ids.
+
+    The torch model has its stored weights and computes in float32 where memory allows, so that what is seen is the
+    file's rounding and not the reference's. Rows need two tokens at least.
+
+    Raises BadModel (either side), ExportError (no usable row, or one beyond the file's context), ChildDied.
+    """
+    usable = [list(row) for row in rows if len(row) >= 2]
+    if not usable:
+        raise ExportError("no text to compare next-token distributions on; expected rows of at least two tokens")
+    call = partial(_measure, folder.resolve(), file.resolved(), usable)
+    return child.run(call, holding=file.path, limit_s=LIMIT_S, progress=progress).result
+
+
+def compare(model: NDArray[np.float32], file: NDArray[np.float32], ids: Sequence[int]) -> Row:
+    """One row from both sides' logits, each of shape (tokens, vocabulary).
+
+    Ids beyond the smaller vocabulary are padding that one side has, and fall away.
+    """
+    width = min(model.shape[1], file.shape[1])
+    p, q = (_log_softmax(side[:-1, :width]) for side in (model, file))
+    following = np.asarray(ids[1:])
+    at = np.arange(len(following))
+    nll_p, nll_q = -p[at, following], -q[at, following]
+    return Row(
+        kld=np.maximum((np.exp(p) * (p - q)).sum(axis=1, dtype=np.float64), 0.0),
+        same_top=p.argmax(axis=1) == q.argmax(axis=1),
+        nll_model=nll_p.astype(np.float64),
+        nll_file=nll_q.astype(np.float64),
+        dp=np.exp(-nll_q.astype(np.float64)) - np.exp(-nll_p.astype(np.float64)),
+    )
+
+
+def summary(rows: Sequence[Row], reference: str) -> Distributions:
+    """All figures, each with its standard error over `RESAMPLES` seeded resamples of the rows."""
+    lengths = np.array([len(row.kld) for row in rows])
+    joined = Row(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(len(rows), size=len(rows))
+        index = np.concatenate([np.arange(starts[row], starts[row] + lengths[row]) for row in chosen])
+        draws.append(_figures(Row(*(part[index] for part in joined))))
+    errors = np.std(np.array(draws), axis=0, ddof=1)
+    found = {
+        name: Estimate(value=float(value), standard_error=None if name == "max_kld" else float(error))
+        for name, value, error in zip(_NAMES, _figures(joined), errors, strict=True)
+    }
+    return Distributions(rows=len(rows), positions=int(lengths.sum()), reference=reference, **found)
+
+
+_NAMES = (
+    "ppl_model", "ppl_file", "ppl_ratio", "mean_kld", "median_kld", "p99_kld", "max_kld", "top1_agreement", "mean_dp",
+    "rms_dp",
+)  # fmt: skip
+
+
+def _figures(row: Row) -> tuple[float, ...]:
+    median, p99 = np.percentile(row.kld, [50, 99])
+    model, file = row.nll_model.mean(), row.nll_file.mean()
+    return (
+        np.exp(model), np.exp(file), np.exp(file - model), row.kld.mean(), median, p99, row.kld.max(),
+        row.same_top.mean(), row.dp.mean(), np.sqrt((row.dp**2).mean()),
+    )  # fmt: skip
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    normalised: NDArray[np.float32] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised
+
+
+def _measure(folder: Path, file: DeviceFile, rows: list[list[int]]) -> Distributions:
+    from arte_export import reference
+
+    torch_logits, arithmetic = reference.logits(folder)
+    compared = []
+    with file.logits(longest=max(map(len, rows))) as file_logits:
+        for done, ids in enumerate(rows, 1):
+            compared.append(compare(torch_logits(ids), file_logits(ids), ids))
+            child.tell(done, len(rows))
+    return summary(compared, arithmetic)
+
+
+Logits = Callable[[Sequence[int]], NDArray[np.float32]]
+"""Token ids to logits of shape (tokens, vocabulary), float32."""
