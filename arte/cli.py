@@ -176,10 +176,16 @@ def tasks() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    install: Annotated[str | None, typer.Option(help="Install an environment of its own: optimum.")] = None,
+) -> None:
     """Look at this machine: libraries, memory, disk, speed, and whether device files run here."""
     from arte.doctor import doctor as look
+    from arte.doctor import install as install_environment
 
+    if install is not None:
+        typer.echo(install_environment(install))
+        return
     findings = look()
     for finding in findings:
         typer.echo(f"{'ok ' if finding.ok else 'NO '} {finding.name}: {finding.found}")

@@ -97,7 +97,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     sft = trained * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
-    arms, files = len(recipe.arms), len(recipe.export.targets)
+    arms, files = len(recipe.arms), sum(":" in target for target in recipe.export.targets)
     # Answers of torch and every file; distributions, where torch computes beside each file
     checked = (recipe.export.test or items) * (STUDENT_PROMPT + ANSWER) * (1 + files)
     checked += COMPARED_ROWS * (STUDENT_PROMPT + ANSWER) * 2 * files

@@ -143,7 +143,10 @@ class Evaluate(Settings):
 
 
 class Export(Settings):
-    targets: tuple[str, ...] = Field(("gguf:q8_0", "gguf:q4_k_m"), description="FORMAT:SCHEME of each file.")
+    targets: tuple[str, ...] = Field(
+        ("gguf:q8_0", "gguf:q4_k_m", "ollama"),
+        description="FORMAT:SCHEME of each file; ollama: a Modelfile for each GGUF.",
+    )
     test: Count | None = Field(
         100, description="Test items that the torch model (in float32) and every file answer; null for all of them."
     )

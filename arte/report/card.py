@@ -3,7 +3,6 @@
 Card: the hub's model card format (YAML front matter with a model-index). Modelfile: Ollama's.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,6 @@ _DATASETS = {
     "gsm8k": {"type": "openai/gsm8k", "name": "GSM8K", "config": "main", "split": "test"},
     "starter": {"type": "arte-starter", "name": "ARTE starter arithmetic (not GSM8K)", "split": "test"},
 }
-_CHATML = re.compile(
-    r"(?:<\|im_start\|>system\n(?P<system>.*?)<\|im_end\|>\n)?<\|im_start\|>user\nX<\|im_end\|>\n<\|im_start\|>assistant\n",
-    re.DOTALL,
-)
-_CHATML_GO = """{{- range .Messages }}<|im_start|>{{ .Role }}
-{{ .Content }}<|im_end|>
-{{ end }}<|im_start|>assistant
-"""
-_CONTEXT_TOKENS = 2048
 
 
 def model_card(report: Report) -> str | None:
@@ -51,46 +41,12 @@ def model_card(report: Report) -> str | None:
 
 
 def modelfile(report: Report, run: Path) -> str | None:
-    """Ollama's Modelfile for the smallest GGUF file, to be used in the run folder; null where there is none.
-
-    The chat template is written out only where the student's own is ChatML, seen by rendering it; for any other,
-    Ollama is left to read the template inside the file.
-    """
-    found = _smallest_gguf(report)
-    if found is None:
+    """Ollama's Modelfile for the smallest GGUF file, to be used in the run folder; null where export wrote none."""
+    found = _smallest(report)
+    written = run / "export" / f"{(found or '').removesuffix('.gguf')}.Modelfile"
+    if found is None or not written.is_file():
         return None
-    lines = [f"FROM ./export/{found.file}"]
-    folder = run / "distill" / (report.student_arm or "arte") / "model"
-    chat = _CHATML.fullmatch(_rendered(folder))
-    if chat is not None:
-        lines.append(f'TEMPLATE """{_CHATML_GO}"""')
-        if chat["system"] and '"""' not in chat["system"]:
-            lines.append(f'SYSTEM """{chat["system"]}"""')
-        lines += ['PARAMETER stop "<|im_start|>"', 'PARAMETER stop "<|im_end|>"']
-    lines += [f"PARAMETER num_ctx {_CONTEXT_TOKENS}", "PARAMETER temperature 0"]
-    lines.append(f'LICENSE """{_licence(report.models.student) or "The licence of the base model applies."}"""')
-    return "\n".join(lines) + "\n"
-
-
-def _rendered(folder: Path) -> str:
-    """One user message `X` through the student's chat template; empty where it has none that can be rendered."""
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    path = folder / "chat_template.jinja"
-    if not path.is_file():
-        return ""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    try:
-        template = environment.from_string(path.read_text("utf-8"))
-        return template.render(
-            messages=[{"role": "user", "content": "X"}],
-            add_generation_prompt=True,
-            bos_token="",
-            eos_token="<|im_end|>",
-        )
-    except TemplateError:
-        return ""
+    return written.read_text(encoding="utf-8").replace("FROM ./", "FROM ./export/", 1)
 
 
 def _smallest_gguf(report: Report) -> Artefact | None:

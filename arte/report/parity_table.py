@@ -70,8 +70,9 @@ def markdown(files: Sequence[dict[str, Any]]) -> str:
 
 
 def failures(files: Sequence[dict[str, Any]]) -> list[str]:
-    """What failed, a line a check."""
-    return [f"{file['file']}: {line}" for file in files for line in file["parity"]["why"]]
+    """What failed, a line a check, and every Modelfile that could not be written."""
+    refused = [file["modelfile_refused"] for file in files if file["modelfile_refused"] is not None]
+    return [*(f"{file['file']}: {line}" for file in files for line in file["parity"]["why"]), *refused]
 
 
 def _difference(accuracy: dict[str, Any]) -> str:

@@ -96,6 +96,7 @@ def artefact(made: "StudentFile") -> dict[str, Any]:
         "sha256": _sha256(made.file.path),
         "parity": made.parity.model_dump(mode="json"),
         "modelfile": made.modelfile,
+        "modelfile_refused": made.modelfile_refused,
         "calibration": None if made.calibration is None else made.calibration.model_dump(mode="json"),
     }
 

@@ -1,6 +1,7 @@
 """`arte export`: the device files of a hub id, a model folder, a LoRA adapter or a run."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -130,6 +131,7 @@ def _student(model: str, base: str | None, task: TaskSettings, out: Path) -> _St
     if model_folder.is_adapter(path):
         found = base or adapter.base_name(path)
         merged = out / "merged"
+        shutil.rmtree(merged, ignore_errors=True)  # of an earlier export into the same folder
         adapter.merge(path, models.resolve(Model(name=found)).path, merged)
         return _Student(merged, path.name, task, found, None, None)
     folder: ModelFolder = models.resolve(Model(name=model))

@@ -8,6 +8,7 @@ models already: then nearly all of the time, the import, is saved.
 """
 
 import difflib
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,9 +46,9 @@ def check(folder: Path, files: list[Path], config: dict[str, Any], tensors: int)
             raise BadModel(
                 f"{folder / 'config.json'}: declares more layers than the weight files hold tensors, {tensors}"
             )
-    call = partial(_differences, folder.resolve(), config["architectures"][0], "auto_map" in config)
-    imported = "transformers.modeling_utils" in sys.modules
-    found = call() if imported else child.run(call, holding=folder, limit_s=LIMIT_S).result
+    stats = [file.stat() for file in (folder / "config.json", *files)]
+    state = tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
+    found = _compared(folder.resolve(), config["architectures"][0], "auto_map" in config, state)
     if said := _said(found):
         where = files[0].name if len(files) == 1 else f"{len(files)} weight files"
         raise BadModel(
@@ -55,6 +56,17 @@ def check(folder: Path, files: list[Path], config: dict[str, Any], tensors: int)
             "Download or save the model again"
         )
     return found.embedding_rows
+
+
+@functools.lru_cache(maxsize=16)
+def _compared(
+    folder: Path, architecture: str, own_code: bool, _state: tuple[tuple[int, int, int], ...]
+) -> _Differences:
+    """The differences, found once as long as the files are the same: an export asks some times over."""
+    if "transformers.modeling_utils" in sys.modules:
+        return _differences(folder, architecture, own_code)
+    call = partial(_differences, folder, architecture, own_code)
+    return child.run(call, holding=folder, limit_s=LIMIT_S).result
 
 
 def _said(found: _Differences) -> str:

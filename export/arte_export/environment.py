@@ -82,7 +82,7 @@ def _build(place: Path, lock: int) -> None:
     code, said = _run([*command, "--progress-bar=off", "--only-binary=:all:", f"--requirement={REQUIREMENTS}"], lock)
     if code != 0:
         raise DownloadFailed(
-            f"the packages of onnx-optimum could not be installed: {package_index._why(said, code)}. "
+            f"the packages of onnx-optimum could not be installed: {package_index.why(said, code)}. "
             "All other targets do without them."
         )
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from arte_export import child
+from arte_export import child, runtime
 from arte_export.answers import Answers
 from arte_export.errors import BadModel, ExportError, MissingExtra
 from arte_export.model_folder import read_json
@@ -30,6 +30,7 @@ from arte_export.vocabulary import Conversation, Vocabulary
 CONFIG = "genai_config.json"
 LIMIT_S = 6 * 3600.0
 PAD = -1
+UNREADABLE = "A file of it may be cut short, missing or edited; export it again"
 LOGITS_BYTES = 1 << 30  # of the prompts of a batch: the runtime holds the logits of all their tokens
 
 
@@ -93,9 +94,9 @@ def _answers(
     start = time.perf_counter()
     settings = _settings(folder)
     context, ends = int(settings["context_length"]), _ends(settings)
-    session: dict[str, Any] = {} if threads is None else {"intra_op_num_threads": threads}
+    session = {"intra_op_num_threads": threads or runtime.cores()}
     overlay = {"model": {"pad_token_id": PAD, "decoder": {"session_options": session}}}
-    with _reading(folder):
+    with _failing_as(BadModel, f"{folder}: onnxruntime-genai cannot read this folder", UNREADABLE):
         og = _library()
         config = og.Config(str(folder))
         config.overlay(json.dumps(overlay))
@@ -120,9 +121,14 @@ def _answers(
     done = 0
     while waiting:
         batch = _next_batch(waiting, parallel, int(settings["vocab_size"]))
-        for _ in _run(og, model, batch, context, ends, stop):
-            done += 1
-            child.tell(done, len(rows))
+        width = max(len(row.ids) for row in batch)
+        with _failing_as(
+            ExportError, f"{folder}: onnxruntime-genai cannot run {len(batch)} prompts of {width} tokens",
+            "Where memory ran out, use fewer parallel prompts; otherwise export it again",
+        ):  # fmt: skip
+            for _ in _run(og, model, batch, context, ends, stop):
+                done += 1
+                child.tell(done, len(rows))
         waiting += [row for row in batch if not row.ended]
         waiting.sort(key=lambda row: len(row.ids))
     return Answers(
@@ -187,16 +193,17 @@ def _take(row: _Row, token: int, ends: set[int], stop: list[str]) -> bool:
 
 
 def _vocabulary(folder: Path, texts: list[str], conversations: list[Conversation]) -> Vocabulary:
+    from tokenizers import Tokenizer
+
     settings = _settings(folder)
-    with _reading(folder):
+    with _failing_as(BadModel, f"{folder}: onnxruntime-genai cannot read this folder", UNREADABLE):
         tokenizer = _library().Tokenizer(_library().Config(str(folder)))
         token_ids = [tokenizer.encode(text).tolist() for text in texts]
         tokenizer.update_options(add_special_tokens="true")
         with_specials = tokenizer.encode("a").tolist()
     written = read_json(folder / "tokenizer.json", "it holds the tokens")
     added = written.get("added_tokens", [])
-    by_id = {int(token["id"]): str(token["content"]) for token in added}
-    by_id |= {index: token for token, index in written["model"]["vocab"].items()}
+    by_id = {index: token for token, index in Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().items()}
     template = folder / "chat_template.jinja"
     bos = settings.get("bos_token_id")
     ends = settings["eos_token_id"]
@@ -250,12 +257,9 @@ def _library() -> Any:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Turns what the runtime raises on a bad folder, always RuntimeError, into BadModel."""
+def _failing_as(kind: type[ExportError], what: str, advice: str) -> Iterator[None]:
+    """Turns what the runtime raises, which is always RuntimeError, into an error for the reader."""
     try:
         yield
     except RuntimeError as error:
-        raise BadModel(
-            f"{folder}: onnxruntime-genai cannot read this folder: {str(error)[:400]}. A file of it may be cut short, "
-            "missing or edited; export it again"
-        ) from None
+        raise kind(f"{what}: {str(error)[:400]}. {advice}") from None

@@ -13,6 +13,12 @@ SmolLM2-135M-Instruct on 1,819 tokens of GSM8K chats, against torch in float32:
 | the first, down_proj left in float32 | 0.087 | 85.5 % | 1.06 | 245 MB |
 | MatMulNBits, blocks of 128 | 0.017 | 95.1 % | 1.03 | 266 MB |
 | MatMulNBits, blocks of 32 | 0.0053 | 96.2 % | 1.02 | 266 MB |
+| the last, embedding too: what is written here | 0.0050 | 97.1 % | 0.99 | 153 MB |
+
+It decodes as fast on a CPU as dynamic quantisation and reads prompts at half its speed. It runs everywhere: the mean KL
+on one text of 96 tokens is 0.006 on this machine (AVX512-VNNI) and in transformers.js under Node.js, 0.007 on an
+emulated AVX2-only CPU (Haswell; dynamic int8 per channel: 17, for its sums saturate there), and 0.002 in WebAssembly,
+which has no int8 kernel for it, computes in float32, and takes 2.8 times as long a token as with dynamic quantisation.
 
 Sources: com.microsoft.MatMulNBits in onnxruntime's docs/ContribOperators.md; ONNX operators Gather, Cast, Mul, Reshape.
 """
@@ -42,7 +48,7 @@ def quantise(source: Path, out: Path, one_file_bytes: int = ONE_FILE_BYTES) -> b
     _quantise_graph(model.graph)
     if not any(entry.domain == "com.microsoft" for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
-    beside = model.ByteSize() > one_file_bytes
+    beside: bool = model.ByteSize() > one_file_bytes
     onnx.save_model(
         model, out, save_as_external_data=beside, all_tensors_to_one_file=True, location=out.name + DATA_SUFFIX
     )  # fmt: skip

@@ -5,6 +5,7 @@ Reads the two layouts in use: onnxruntime-genai's and optimum's decoder with pas
 module in a child only: the library may take its process down.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arte_export import runtime
 from arte_export.errors import BadModel, MissingExtra
 
 TYPES = {
@@ -43,7 +45,9 @@ class OnnxModel:
             "position_ids": np.arange(row.shape[1])[None],
             "use_cache_branch": np.zeros(1, bool),  # of optimum's merged decoders: the branch without a past
         }
-        inputs = {name: given[name].astype(self._types[name]) for name in self._types if name in given}
+        inputs: dict[str, NDArray[Any]] = {
+            name: given[name].astype(self._types[name]) for name in self._types if name in given
+        }
         try:
             (logits,) = self._session.run(["logits"], inputs | self._past)
         except (states.Fail, states.RuntimeException, states.InvalidArgument, states.NotImplemented) as error:
@@ -70,8 +74,7 @@ def open_model(file: Path, threads: int | None = None) -> Iterator[OnnxModel]:
         raise BadModel(f"{file}: no such file; expected an ONNX decoder")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or runtime.cores()
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except (states.Fail, states.InvalidProtobuf, states.InvalidGraph, states.InvalidArgument, states.NoSuchFile,
@@ -95,7 +98,7 @@ def _empty_past(session: Any, file: Path) -> dict[str, NDArray[Any]]:
             "onnxruntime-genai's builder or by optimum"
         )
     known = {"input_ids", "attention_mask", "position_ids", "use_cache_branch"}
-    past = {}
+    past: dict[str, NDArray[Any]] = {}
     for name, entry in inputs.items():
         if entry.type not in TYPES:
             raise BadModel(f"{file}: input {name} is {entry.type}; expected {', '.join(TYPES)}")
@@ -105,17 +108,15 @@ def _empty_past(session: Any, file: Path) -> dict[str, NDArray[Any]]:
             raise BadModel(f"{file}: unknown input {name} {entry.shape}; expected past_key_values.N.key and .value")
         heads, size = entry.shape[1], entry.shape[3]
         if not isinstance(size, int):
-            size = _head_size(session, name, file)
+            size = _head_size(name, file)
         if not isinstance(heads, int):
             raise BadModel(f"{file}: input {name} {entry.shape} does not say how many heads it has")
         past[name] = np.zeros((1, heads, 0, size), TYPES[entry.type])
     return past
 
 
-def _head_size(session: Any, name: str, file: Path) -> int:
+def _head_size(name: str, file: Path) -> int:
     """The last side of a past, which onnxruntime-genai's graphs leave open: genai_config.json has it."""
-    import json
-
     config = file.parent / "genai_config.json"
     try:
         size = json.loads(config.read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]

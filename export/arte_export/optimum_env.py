@@ -144,6 +144,8 @@ def answers(folder: Path, prompts: list[str], max_tokens: int, stop: list[str], 
     if not prompts:
         return Answers(texts=[], token_ids=[], seconds=0.0, load_s=0.0, tokens_in=0, tokens_out=0)
     start = time.perf_counter()
+    if not (folder / GRAPH).is_file():
+        raise BadModel(f"{folder / GRAPH}: no such file; expected the folder of an onnx-optimum export")
     tokenizer = _tokenizer(folder)
     asked: list[list[int]] = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     with _model(folder, threads) as model:
@@ -237,8 +239,6 @@ def _model(folder: Path, threads: int) -> "Iterator[Any]":
     from optimum.onnxruntime import ORTModelForCausalLM  # type: ignore[import-not-found]
 
     file = folder / GRAPH
-    if not file.is_file():
-        raise BadModel(f"{file}: no such file; expected the folder of an onnx-optimum export")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     try:

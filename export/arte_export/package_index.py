@@ -87,7 +87,7 @@ def _pip_download(package: str, version: str, into: Path, without: str, seen: Ca
             child.wait()
     if exit_code != 0:
         said = output.read_text(encoding="utf-8", errors="replace")
-        raise DownloadFailed(f"{package} {version} could not be downloaded: {_why(said, exit_code)}. {without}")
+        raise DownloadFailed(f"{package} {version} could not be downloaded: {why(said, exit_code)}. {without}")
 
 
 def _bytes_under(folder: Path) -> int:
@@ -100,7 +100,7 @@ def _bytes_under(folder: Path) -> int:
     return total
 
 
-def _why(said: str, exit_code: int) -> str:
+def why(said: str, exit_code: int) -> str:
     """What pip's output says of the failure, in one sentence and without addresses."""
     if "No module named pip" in said:
         return f"this Python has no pip (mend it with {sys.executable} -m ensurepip)"

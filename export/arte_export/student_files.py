@@ -24,6 +24,7 @@ from arte_export import (
 from arte_export.answers import Answers
 from arte_export.device_file import DeviceFile
 from arte_export.distributions import Distributions
+from arte_export.errors import ExportError
 from arte_export.gate import Parity, TaskAccuracy
 from arte_export.metadata import Metadata
 from arte_export.quantizer import Wanted
@@ -54,7 +55,8 @@ class Calibration(BaseModel):
 
 
 class StudentFile(BaseModel):
-    """One file, what the gate found, for K- and I-quants what calibration brought, and the name of its Modelfile."""
+    """One file, what the gate found, for K- and I-quants what calibration brought, and the name of its Modelfile or why
+    it has none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,6 +64,7 @@ class StudentFile(BaseModel):
     parity: Parity
     calibration: Calibration | None
     modelfile: str | None
+    modelfile_refused: str | None
 
 
 class Calibrating(NamedTuple):
@@ -105,14 +108,29 @@ def export(
             calibration = None
             if source and target.format == "gguf" and schemes.load(target.scheme).calibrated:
                 calibration = _compare_matrices(folder, source, file, matrices, compared.rows, checked, say)
-            modelfile = None
+            modelfile, refused = None, None
             if targets.modelfiles and target.format == "gguf":
-                context = min(
-                    model_folder.read_config(folder).get("max_position_embeddings") or OLLAMA_CONTEXT, OLLAMA_CONTEXT
+                modelfile, refused = _modelfile(folder, file, metadata)
+            found.append(
+                StudentFile(
+                    file=file,
+                    parity=checked,
+                    calibration=calibration,
+                    modelfile=modelfile,
+                    modelfile_refused=refused,
                 )
-                modelfile = ollama.write(file.path, file.vocabulary([], []), context, metadata.license).name
-            found.append(StudentFile(file=file, parity=checked, calibration=calibration, modelfile=modelfile))
+            )
     return found
+
+
+def _modelfile(folder: Path, file: DeviceFile, metadata: Metadata) -> tuple[str | None, str | None]:
+    """The name of the file's Modelfile, or why there is none: some templates cannot be said in Ollama's language."""
+    trained = model_folder.read_config(folder).get("max_position_embeddings") or OLLAMA_CONTEXT
+    try:
+        written = ollama.write(file.path, file.vocabulary([], []), min(trained, OLLAMA_CONTEXT), metadata.license)
+    except ExportError as error:
+        return None, str(error)
+    return written.name, None
 
 
 @contextmanager

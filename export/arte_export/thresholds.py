@@ -41,10 +41,8 @@ _ONNX = {"fp32": FULL, "fp16": FULL, "int8": EIGHT, "int4": FOUR}
 
 def of(form: Format, scheme: str) -> Thresholds:
     """The limits of a scheme."""
-    if form == "onnx":
+    if form in ("onnx", "onnx-optimum"):
         return _ONNX[scheme]
-    if form == "onnx-optimum":
-        return SIX
     return _GGUF.get(scheme) or _BITS.get(scheme.split("_")[0], TWO)
 
 

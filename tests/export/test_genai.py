@@ -28,12 +28,7 @@ def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return onnx_genai.export(tiny_model, tmp_path_factory.mktemp("onnx") / "fp32", "fp32")
 
 
-@pytest.fixture(scope="module")
-def torch_answers(tiny_model: Path) -> Callable[[Path, Sequence[str], int], list[list[int]]]:
-    return _torch_answers
-
-
-def _torch_answers(folder: Path, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
+def torch_answers(folder: Path, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Greedy, one prompt at a time, by the plainest loop there is: no cache, no padding."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -52,9 +47,7 @@ def _torch_answers(folder: Path, prompts: Sequence[str], max_tokens: int) -> lis
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 32])
-def test_answers_are_those_of_torch_in_any_batch(
-    parallel: int, folder: Path, tiny_model: Path, torch_answers: Callable[..., list[list[int]]]
-) -> None:
+def test_answers_are_those_of_torch_in_any_batch(parallel: int, folder: Path, tiny_model: Path) -> None:
     seen: list[tuple[int, int]] = []
     found = genai.answers(
         folder, PROMPTS, 12, threads=1, parallel=parallel, progress=lambda done, total: seen.append((done, total))
@@ -68,7 +61,7 @@ def test_answers_are_those_of_torch_in_any_batch(
     assert found.peak_rss_bytes is not None
 
 
-def test_a_batch_is_broken_off_and_rows_go_on_in_the_next(folder: Path, tiny_model: Path) -> None:
+def test_a_batch_is_broken_off_and_rows_go_on_in_the_next(folder: Path) -> None:
     """Ends are made of tokens that the model is known to say, so that rows end at many different steps."""
     whole = genai.answers(folder, PROMPTS, 40, parallel=1)
     chosen = sorted({text[6:8] for text in whole.texts})
@@ -102,9 +95,7 @@ def test_prompts_that_cannot_be_answered(folder: Path) -> None:
     assert genai.answers(folder, [], 4).texts == []
 
 
-def test_a_sliding_window_holds_in_batches_too(
-    tiny_model: Path, tmp_path: Path, torch_answers: Callable[..., list[list[int]]]
-) -> None:
+def test_a_sliding_window_holds_in_batches_too(tiny_model: Path, tmp_path: Path) -> None:
     """Gemma 3: local layers of 8 tokens and global ones, each with a rotary base of its own."""
     import torch
     from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from arte_export import child, environment, onnx_optimum
+from arte_export import child, environment, onnx_optimum, optimum_env
+from arte_export.answers import Answers
 from arte_export.errors import BadModel, ExportError
 from arte_export.strings import test_strings as make_strings
 from arte_export.vocabulary import Conversation
@@ -59,6 +60,16 @@ def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Expo
     return Exported(source, out, home)
 
 
+@pytest.fixture(scope="module")
+def answered(exported: Exported) -> Answers:
+    told: list[tuple[int, int]] = []
+    made = onnx_optimum.answers(
+        exported.folder, exported.home, PROMPTS, 24, parallel=3, progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(3, 5), (5, 5)]
+    return made
+
+
 def run_inside(call: "partial[Any]", home: Path) -> Any:
     return child.run(call, holding=home, limit_s=120, path=[inside.ROOT], python=environment.python(home)).result
 
@@ -100,7 +111,7 @@ def test_the_layout_that_both_consumers_read(exported: Exported) -> None:
     parameters = sum(
         np.prod(shape) for shape in [(tokens, 64), *[(64, 64), (32, 64), (32, 64), (64, 64)] * 2, *[(128, 64)] * 6]
     )
-    size = (exported.folder / onnx_optimum.optimum_env.GRAPH).stat().st_size
+    size = (exported.folder / optimum_env.GRAPH).stat().st_size
     assert 1.125 * parameters < size < 1.125 * parameters + 150_000  # the nodes of the graph, whatever the model's size
 
 
@@ -117,28 +128,22 @@ def test_the_graph_computes_what_torch_does(exported: Exported) -> None:
     assert mean_kl(reference, torch_logits(exported.source, ids, theta=500000.0)) > 0.1
 
 
-def test_answers_are_those_of_generate_alone_and_in_a_batch(exported: Exported) -> None:
-    told: list[tuple[int, int]] = []
-    made = onnx_optimum.answers(
-        exported.folder, exported.home, PROMPTS, 24, parallel=3, progress=lambda done, total: told.append((done, total))
-    )
+def test_answers_are_those_of_generate_alone_and_in_a_batch(exported: Exported, answered: Answers) -> None:
     expected: list[list[int]] = run_inside(partial(inside.generated, exported.folder, PROMPTS, 24), exported.home)
-    assert made.token_ids == expected
-    assert told == [(3, 5), (5, 5)]
-    assert made.tokens_out == sum(map(len, expected)) > 60
-    assert made.tokens_in == 78
-    assert made.peak_rss_bytes is not None
-    assert made.peak_rss_bytes > 10**7
+    assert answered.token_ids == expected
+    assert answered.tokens_out == sum(map(len, expected)) > 60
+    assert answered.tokens_in == 78
+    assert answered.peak_rss_bytes is not None
+    assert answered.peak_rss_bytes > 10**7
     assert onnx_optimum.answers(exported.folder, exported.home, PROMPTS, 24, parallel=32).token_ids == expected
 
 
-def test_an_answer_ends_with_a_stop_string_or_the_context(exported: Exported) -> None:
+def test_an_answer_ends_with_a_stop_string_or_the_context(exported: Exported, answered: Answers) -> None:
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(str(exported.source))
-    whole = onnx_optimum.answers(exported.folder, exported.home, PROMPTS[:2], 24)
-    text = whole.texts[1]
-    assert text == tokenizer.decode(whole.token_ids[1], skip_special_tokens=True)
+    text = answered.texts[1]
+    assert text == tokenizer.decode(answered.token_ids[1], skip_special_tokens=True)
     assert len(text) > 6
     stop = text[4:6]
     at = text.find(stop)
@@ -147,7 +152,7 @@ def test_an_answer_ends_with_a_stop_string_or_the_context(exported: Exported) ->
     stopped = onnx_optimum.answers(exported.folder, exported.home, [PROMPTS[1], long], 24, stop=[stop])
     assert stopped.texts[0] == text[:at]
     made = stopped.token_ids[0]
-    assert made == whole.token_ids[1][: len(made)]
+    assert made == answered.token_ids[1][: len(made)]
     assert stop in tokenizer.decode(made, skip_special_tokens=True)
     assert stop not in tokenizer.decode(made[:-1], skip_special_tokens=True)
     assert len(stopped.token_ids[1]) <= 3
@@ -180,7 +185,7 @@ def test_the_tokenizer_and_template_are_the_same_in_transformers_4(exported: Exp
     assert (found.bos, found.eos, found.pad, found.ends, found.adds_bos) == (1, 2, 0, [2], False)
 
 
-def test_transformers_js_generates_the_same(exported: Exported) -> None:
+def test_transformers_js_generates_the_same(exported: Exported, answered: Answers) -> None:
     packages = optimum.transformers_js()
     messages = [{"role": "user", "content": "Ana has 12 apples"}]
     request = {"prompts": PROMPTS, "max_tokens": 24, "messages": messages}
@@ -191,9 +196,8 @@ def test_transformers_js_generates_the_same(exported: Exported) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    made = onnx_optimum.answers(exported.folder, exported.home, PROMPTS, 24)
-    assert found["ids"] == made.token_ids
-    assert found["texts"] == made.texts
+    assert found["ids"] == answered.token_ids
+    assert found["texts"] == answered.texts
     assert found["rendered"] == PROMPTS[0]
     assert len(found["ids"]) == 5
 
@@ -243,7 +247,7 @@ def test_what_the_environment_cannot_read_is_refused_there(tiny_model: Path, tmp
         ("unknown", r"no exporter for the architecture 'lfm2'; export to onnx or gguf .*llama"),
         ("lacking", r"other weights than this folder holds: missing_keys .*layers\.1\.mlp\.up_proj"),
     ):
-        call = partial(onnx_optimum.optimum_env.export, tmp_path / name, tmp_path / "work", tmp_path / "out")
+        call = partial(optimum_env.export, tmp_path / name, tmp_path / "work", tmp_path / "out")
         with pytest.raises(BadModel, match=said):
             child.run(call, holding=tmp_path / name, limit_s=120, python=python)
 

@@ -23,7 +23,7 @@ GEMMA3 = {
 }
 PARTIAL = THETA | {"partial_rotary_factor": 0.5}
 # (architecture, rope_parameters): each a model whose logits change with what transformers 4 would take by default
-MODELS = [
+MODELS: list[tuple[str, dict[str, Any]]] = [
     ("llama", THETA), ("llama", LLAMA3), ("mistral", YARN), ("qwen2", THETA), ("qwen3", THETA), ("gemma3_text", GEMMA3),
     ("phi", PARTIAL), ("gpt_neox", PARTIAL), ("smollm3", THETA | {"rope_theta": 40000.0}),
 ]  # fmt: skip

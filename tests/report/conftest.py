@@ -168,6 +168,7 @@ def write_files(run: Path) -> None:
             {"file": Q4, "format": "gguf", "scheme": "q4_k_m", "bytes": 105_000_000, "sha256": "bb", "parity": parity},
         ],
     )
+    (run / "export" / "student-q4_k_m.Modelfile").write_text("FROM ./student-q4_k_m.gguf\n", "utf-8")
     spread = {"count": 5, "median": 99.0, "p90": 101.0, "min": 90.0, "max": 102.0}
     write_jsonl(
         run / "bench" / "measurements.jsonl",

@@ -136,33 +136,15 @@ def test_the_card_has_the_header_that_the_hub_reads(run_folder: Path) -> None:
     assert "llama-cli -m export/student-q4_k_m.gguf" in body
 
 
-def test_the_modelfile_speaks_the_students_template(run_folder: Path) -> None:
+def test_the_modelfile_is_that_of_the_smallest_file_from_the_run_folder(run_folder: Path) -> None:
+    assert modelfile(gather(run_folder), run_folder) is not None
+    written = run_folder / "export" / "student-q4_k_m.Modelfile"
+    written.write_text("# made\nFROM ./student-q4_k_m.gguf\nPARAMETER temperature 0\n", "utf-8")
     text = modelfile(gather(run_folder), run_folder)
-    assert text is not None
-    assert text.startswith("FROM ./export/student-q4_k_m.gguf\n")
-    assert (
-        "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant"
-        in text
-    )
-    assert 'PARAMETER stop "<|im_end|>"' in text
-    assert "SYSTEM" not in text
+    assert text == "# made\nFROM ./export/student-q4_k_m.gguf\nPARAMETER temperature 0\n"
+    written.unlink()
+    assert modelfile(gather(run_folder), run_folder) is None
 
-
-def test_the_modelfile_keeps_a_default_system_prompt(run_folder: Path) -> None:
-    template = run_folder / "distill" / "arte" / "model" / "chat_template.jinja"
-    template.write_text("<|im_start|>system\nBe brief.<|im_end|>\n" + template.read_text("utf-8"), "utf-8")
-    text = modelfile(gather(run_folder), run_folder)
-    assert text is not None
-    assert 'SYSTEM """Be brief."""' in text
-
-
-@pytest.mark.parametrize("template", ["[INST] {{ messages[0]['content'] }} [/INST]", "{% broken", "{{ ''.__class__ }}"])
-def test_another_template_is_left_to_the_file(run_folder: Path, template: str) -> None:
-    (run_folder / "distill" / "arte" / "model" / "chat_template.jinja").write_text(template, "utf-8")
-    text = modelfile(gather(run_folder), run_folder)
-    assert text is not None
-    assert "TEMPLATE" not in text
-    assert "im_end" not in text
 
 
 def test_numbers_in_words() -> None:
