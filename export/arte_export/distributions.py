@@ -3,8 +3,8 @@
 The terms are those of `llama-perplexity --kl-divergence` (llama.cpp, tools/perplexity/README.md), p the torch model and
 q the file: perplexity of both and its ratio, Kullback-Leibler divergence D(p‖q) in nats, share of positions with the
 same most probable token, and Δp, the change of the probability of the token that really follows. Three things differ:
-the text is the task's, every position of a row that has a next token counts, and standard errors come from resampling whole
-rows, since positions of one row are not independent.
+the text is the task's, every position of a row that has a next token counts, and standard errors come from resampling
+whole rows, since positions of one row are not independent.
 
 Both sides are computed row by row in one child process, so the logits of one row are all that is ever held.
 """

@@ -177,11 +177,11 @@ def _build(folder: Path, built: Path, cache: Path, precision: Precision) -> None
 
 
 def _spell_out(config: Any) -> None:
-    """Gives builder 0.18 what it looks for in transformers 5's configuration of models with local layers.
+    """Gives builder 0.18 what it looks for in transformers 5's configurations, and would else do without silently.
 
     Rotary settings nested by layer type (Gemma 3): it wants them flat, with the local base beside. A window on all
-    layers (Mistral, Phi 3): it wants the layers listed, and without the list takes them all as global. Raises BadModel
-    for what it would write wrongly.
+    layers (Mistral, Phi 3): it wants the layers listed, and without the list takes them all as global. The epsilon of
+    norms that are no RMS norms (Phi, Nemotron): it knows one name. Raises BadModel for what it would write wrongly.
     """
     nested = getattr(config, "rope_parameters", None)
     if isinstance(nested, dict) and set(nested) == {"full_attention", "sliding_attention"}:
@@ -196,6 +196,8 @@ def _spell_out(config: Any) -> None:
     window = getattr(config, "sliding_window", None)
     if window is not None and getattr(config, "layer_types", None) is None:
         config.layer_types = ["sliding_attention"] * config.num_hidden_layers
+    if not hasattr(config, "rms_norm_eps"):
+        config.rms_norm_eps = getattr(config, "layer_norm_eps", getattr(config, "norm_eps", 1e-6))
 
 
 def _failure(folder: Path, error: Exception) -> BadModel:

