@@ -10,6 +10,7 @@ Both sides are computed row by row in one child process, so the logits of one ro
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -67,9 +68,9 @@ class Row(NamedTuple):
 
 
 def measure(
-    folder: Path, file: DeviceFile, rows: Sequence[Sequence[int]], progress: child.Progress | None = None
-) -> Distributions:
-    """Compares the file with the torch model in `folder` on rows of token ids.
+    folder: Path, files: Sequence[DeviceFile], rows: Sequence[Sequence[int]], progress: child.Progress | None = None
+) -> list[Distributions]:
+    """Compares files with the torch model in `folder` on rows of token ids; all are open at once, in one child process.
 
     The torch model has its stored weights and computes in float32 where memory allows, so that what is seen is the
     file's rounding and not the reference's. Rows need two tokens at least.
@@ -79,8 +80,8 @@ def measure(
     usable = [list(row) for row in rows if len(row) >= 2]
     if not usable:
         raise ExportError("no text to compare next-token distributions on; expected rows of at least two tokens")
-    call = partial(_measure, folder.resolve(), file.resolved(), usable)
-    return child.run(call, holding=file.path, limit_s=LIMIT_S, progress=progress).result
+    call = partial(_measure, folder.resolve(), [file.resolved() for file in files], usable)
+    return child.run(call, holding=files[0].path, limit_s=LIMIT_S, progress=progress).result
 
 
 def compare(model: NDArray[np.float32], file: NDArray[np.float32], ids: Sequence[int]) -> Row:
@@ -142,16 +143,19 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return normalised
 
 
-def _measure(folder: Path, file: DeviceFile, rows: list[list[int]]) -> Distributions:
+def _measure(folder: Path, files: list[DeviceFile], rows: list[list[int]]) -> list[Distributions]:
     from arte_export import reference
 
     torch_logits, arithmetic = reference.logits(folder)
-    compared = []
-    with file.logits(longest=max(map(len, rows))) as file_logits:
+    compared: list[list[Row]] = [[] for _ in files]
+    with ExitStack() as opened:
+        sides = [opened.enter_context(file.logits(longest=max(map(len, rows)))) for file in files]
         for done, ids in enumerate(rows, 1):
-            compared.append(compare(torch_logits(ids), file_logits(ids), ids))
+            model = torch_logits(ids)
+            for found, file_logits in zip(compared, sides, strict=True):
+                found.append(compare(model, file_logits(ids), ids))
             child.tell(done, len(rows))
-    return summary(compared, arithmetic)
+    return [summary(found, arithmetic) for found in compared]
 
 
 Logits = Callable[[Sequence[int]], NDArray[np.float32]]

@@ -42,7 +42,7 @@ class TaskAccuracy(BaseModel):
 
 
 class Parity(BaseModel):
-    """What was found of one file; None is "not looked at"."""
+    """What was found of one file; None is "not looked at". `notes`: limits of its runtime that it runs into."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +59,7 @@ class Parity(BaseModel):
     thresholds: dict[str, float | None]
     failed: list[str]
     why: list[str]
+    notes: list[str] = []
 
     @computed_field  # type: ignore[prop-decorator]
     @property

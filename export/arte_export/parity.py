@@ -5,17 +5,19 @@ Checks, each named in `Parity.failed` where it fails: `token_ids`, `vocabulary` 
 precision), `distributions`, `answers`, and `task_accuracy` where it was measured. Thresholds: thresholds.py.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from arte_export import distributions, reference, thresholds
+from arte_export import reference, runtime_limits, thresholds
 from arte_export.answers import Answers
 from arte_export.conversations import conversations
 from arte_export.device_file import DeviceFile
+from arte_export.distributions import Distributions
 from arte_export.gate import Greedy, Parity, TaskAccuracy
 from arte_export.strings import test_strings
 from arte_export.vocabulary import Conversation, Vocabulary
-from arte_export.vocabulary_parity import differences
+from arte_export.vocabulary_parity import differences, differing_texts
 
 STRINGS = 1000
 
@@ -44,21 +46,26 @@ class Reference:
 
 
 def check(
-    model: Reference, file: DeviceFile, source: Path | None, threads: int | None = None
+    model: Reference,
+    file: DeviceFile,
+    source: Path | None,
+    measured: Distributions | None,
+    threads: int | None = None,
 ) -> tuple[Parity, Answers | None]:
     """Holds `file` against the torch model; all but the task's accuracy, which the caller adds by `judge`.
 
-    `source` is the model converted to GGUF at its own precision, for the tensors of GGUF files. With what was found
-    come the file's answers to the prompts, for grading.
+    `measured` is what `distributions.measure` found of it; `source` is the model converted to GGUF at its own precision,
+    for the tensors of GGUF files. With what was found come the file's answers to the prompts, for grading.
 
     Raises BadModel where a side cannot be read, ExportError, ChildDied.
     """
     from arte_export import weights
 
     found = file.vocabulary(model.texts, model.conversations)
-    problems = differences(model.vocabulary, found, model.texts, model.conversations)
+    limits = {i: runtime_limits.limit(file.format, model.texts[i]) for i in differing_texts(model.vocabulary, found)}
+    excused = {i: words for i, words in limits.items() if words is not None}
+    problems = differences(model.vocabulary, found, model.texts, model.conversations, excused)
     tensors = weights.compare(source, file.path) if source is not None and file.format == "gguf" else None
-    measured = distributions.measure(model.folder, file, model.rows) if model.rows else None
     greedy, made = None, None
     if model.answers is not None:
         made = file.answers(model.prompts, model.max_tokens, threads=threads)
@@ -76,6 +83,7 @@ def check(
         thresholds=thresholds.of(file.format, file.scheme)._asdict(),
         failed=[name for name, lines in problems._asdict().items() if lines],
         why=[f"{name}: {line}" for name, lines in problems._asdict().items() for line in lines],
+        notes=[f"{count} texts: {words}" for words, count in Counter(excused.values()).items()],
     )
     return judge(parity, file, None), made
 

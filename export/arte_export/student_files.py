@@ -33,6 +33,7 @@ from arte_export.targets import Target, Targets
 
 Say = Callable[[str], None]
 MatrixOf = Literal["none", "generic", "own"]
+MATRICES: tuple[MatrixOf, ...] = ("none", "generic", "own")
 GENERIC_TOKENS, GENERIC_ROWS = 256, 32
 """Of the generic text: about as many tokens as the drafts of a run have."""
 OLLAMA_CONTEXT = 4096
@@ -102,12 +103,20 @@ def export(
         found = []
         for target, file in made.items():
             say(f"{file.path.name}: held against the model")
-            checked, answers = parity.check(compared, file, source)
+            others = _with_other_matrices(source, target, file, matrices) if source else {}
+            near = _distributions(folder, [file, *others.values()], compared.rows)
+            checked, answers = parity.check(compared, file, source, near[0])
             if accuracy is not None and answers is not None:
                 checked = parity.judge(checked, file, accuracy(file, answers))
             calibration = None
-            if source and target.format == "gguf" and schemes.load(target.scheme).calibrated:
-                calibration = _compare_matrices(folder, source, file, matrices, compared.rows, checked, say)
+            if others:
+                shipped = _shipped(schemes.load(target.scheme), matrices)
+                by_matrix = dict(zip([shipped, *others], near, strict=True))
+                calibration = Calibration(
+                    scheme=target.scheme, shipped=shipped, **{name: by_matrix.get(name) for name in MATRICES}
+                )
+                for variant in others.values():
+                    os.unlink(variant.path)
             modelfile, refused = None, None
             if targets.modelfiles and target.format == "gguf":
                 modelfile, refused = _modelfile(folder, file, metadata)
@@ -195,26 +204,26 @@ def _shipped(scheme: Scheme, matrices: dict[MatrixOf, Path]) -> MatrixOf:
     return "own" if "own" in matrices else "generic" if "generic" in matrices and scheme.needs_importance else "none"
 
 
-def _compare_matrices(
-    folder: Path,
-    source: Path,
-    file: DeviceFile,
-    matrices: dict[MatrixOf, Path],
-    rows: Sequence[Sequence[int]],
-    shipped: Parity,
-    say: Say,
-) -> Calibration:
-    """The same scheme with every other matrix, each made, measured and thrown away."""
-    scheme = schemes.load(file.scheme)
-    own: MatrixOf = _shipped(scheme, matrices)
-    found: dict[MatrixOf, Distributions | None] = {own: shipped.distributions}
-    variants: tuple[MatrixOf, ...] = ("none", "generic", "own")
-    for name in variants:
-        if name in found or (name != "none" and name not in matrices) or (name == "none" and scheme.needs_importance):
+def _with_other_matrices(
+    source: Path, target: Target, file: DeviceFile, matrices: dict[MatrixOf, Path]
+) -> dict[MatrixOf, DeviceFile]:
+    """The same scheme with every other matrix, beside the source file, for comparison."""
+    if target.format != "gguf" or not schemes.load(target.scheme).calibrated or not matrices:
+        return {}
+    scheme = schemes.load(target.scheme)
+    made: dict[MatrixOf, DeviceFile] = {}
+    for name in MATRICES:
+        if name == _shipped(scheme, matrices) or (name != "none" and name not in matrices):
             continue
-        say(f"{scheme.name} with {'no matrix' if name == 'none' else f'the matrix of {name} text'}, for comparison")
+        if name == "none" and scheme.needs_importance:
+            continue
         variant = source.parent / f"{scheme.name}-{name}.gguf"
         gguf.quantize(source, [Wanted(variant, scheme, matrices.get(name))])
-        found[name] = distributions.measure(folder, file.model_copy(update={"path": variant}), rows)
-        os.unlink(variant)
-    return Calibration(scheme=scheme.name, shipped=own, **{name: found.get(name) for name in variants})
+        made[name] = file.model_copy(update={"path": variant})
+    return made
+
+
+def _distributions(
+    folder: Path, files: Sequence[DeviceFile], rows: Sequence[Sequence[int]]
+) -> Sequence[Distributions | None]:
+    return distributions.measure(folder, files, rows) if rows else [None] * len(files)

@@ -78,18 +78,17 @@ def _file(path: Path) -> DeviceFile:
 
 def test_a_gguf_file_of_the_same_precision_is_the_model(tiny_model: Path, tiny_files: dict[str, Path]) -> None:
     rows = [[1, *range(20 + i, 60 + i), 2] for i in range(6)]
-    same = distributions.measure(tiny_model, _file(tiny_files["f32"]), rows)
+    same, coarse = distributions.measure(tiny_model, [_file(tiny_files["f32"]), _file(tiny_files["q4_0"])], rows)
     assert (same.rows, same.positions) == (6, 6 * 41)
     assert same.mean_kld.value < 1e-4  # llama.cpp keeps keys and values in float16
     assert same.top1_agreement.value == 1.0
     assert same.ppl_ratio.value == pytest.approx(1.0, abs=1e-3)
-    coarse = distributions.measure(tiny_model, _file(tiny_files["q4_0"]), rows)
     assert coarse.mean_kld.value > 100 * same.mean_kld.value
     assert coarse.ppl_model == same.ppl_model
 
 
 def test_no_text_and_no_file_are_said(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no text to compare"):
-        distributions.measure(tiny_model, _file(tmp_path / "a.gguf"), [[1]])
+        distributions.measure(tiny_model, [_file(tmp_path / "a.gguf")], [[1]])
     with pytest.raises(BadModel, match=r"a\.gguf: no such file"):
-        distributions.measure(tiny_model, _file(tmp_path / "a.gguf"), [[1, 2]])
+        distributions.measure(tiny_model, [_file(tmp_path / "a.gguf")], [[1, 2]])

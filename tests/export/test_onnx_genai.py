@@ -162,13 +162,16 @@ def test_a_folder_that_is_there_is_replaced_and_a_failure_leaves_it(
 
 
 def test_a_killed_builder_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
     def kill(*_progress: int) -> None:
-        for process in psutil.Process().children(recursive=True):
-            if "arte_export.child" in process.cmdline():
-                os.kill(process.pid, signal.SIGKILL)
+        if not killed:
+            killed.extend(child.pid for child in psutil.Process().children() if "arte_export.child" in child.cmdline())
+            os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(ChildDied, match="SIGKILL"):
         onnx_genai.export(tiny_model, tmp_path / "onnx", "fp32", progress=kill)
+    assert len(killed) == 1
     assert os.listdir(tmp_path) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from arte_export import distributions, gguf, parity, strings, thresholds
 from arte_export.answers import Answers
 from arte_export.device_file import DeviceFile
-from arte_export.gate import TaskAccuracy
+from arte_export.gate import Parity, TaskAccuracy
 
 PROMPTS = [f"<|im_start|>user\n{i} + 3 = ?<|im_end|>\n<|im_start|>assistant\n" for i in range(16)]
 ROWS = [[1, *range(20 + i, 60 + i), 2] for i in range(8)]
@@ -28,6 +28,11 @@ def model(tiny_model: Path) -> parity.Reference:
 
 def file_of(path: Path, scheme: str = "f32") -> DeviceFile:
     return DeviceFile(path=path, format="gguf", scheme=scheme, home=path.parent)
+
+
+def checked(model: parity.Reference, file: DeviceFile, source: Path | None) -> tuple[Parity, Answers | None]:
+    near = distributions.measure(model.folder, [file], model.rows)[0] if model.rows else None
+    return parity.check(model, file, source, near, threads=1)
 
 
 def test_strings_are_many_distinct_and_always_the_same() -> None:
@@ -51,7 +56,7 @@ def test_strings_are_many_distinct_and_always_the_same() -> None:
 
 
 def test_a_faithful_file_passes(model: parity.Reference, tiny_files: dict[str, Path]) -> None:
-    found, answers = parity.check(model, file_of(tiny_files["f32"]), tiny_files["f32"], threads=1)
+    found, answers = checked(model, file_of(tiny_files["f32"]), tiny_files["f32"])
     assert (found.passed, found.failed, found.why) == (True, [], [])
     assert (found.strings, found.conversations) == (1008, 35)
     assert found.greedy is not None
@@ -145,7 +150,7 @@ def test_each_sabotage_is_caught_and_named(
     spoiled = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     spoil(spoiled)
     (made,) = gguf.export(spoiled, tmp_path / "out", ["f32"], "tiny", converter_home)
-    found, _ = parity.check(model, file_of(made), tiny_files["f32"], threads=1)
+    found, _ = checked(model, file_of(made), tiny_files["f32"])
     assert not found.passed
     assert found.failed[0] == check
     assert words in found.why[0]
@@ -163,7 +168,7 @@ def test_a_renamed_token_is_caught_though_no_text_shows_it(
     vocabulary[last + "x"] = vocabulary.pop(last)
     tokens["model"]["merges"].pop()  # the one that made it
     (renamed / "tokenizer.json").write_text(json.dumps(tokens))
-    found, _ = parity.check(parity.Reference(renamed, [], [], 1, last_word), file_of(tiny_files["f32"]), None)
+    found, _ = checked(parity.Reference(renamed, [], [], 1, last_word), file_of(tiny_files["f32"]), None)
     assert "vocabulary" in found.failed
     line = next(line for line in found.why if line.startswith("vocabulary"))
     assert f"1 of {len(vocabulary)} tokens have another text, first {len(vocabulary) - 1}: {last + 'x'!r}" in line
@@ -173,7 +178,7 @@ def test_a_coarse_file_is_not_the_model_to_full_precision(
     model: parity.Reference, tiny_model: Path, tiny_files: dict[str, Path]
 ) -> None:
     file = file_of(tiny_files["q8_0"], "q8_0")
-    measured = distributions.measure(tiny_model, file, model.rows)
+    [measured] = distributions.measure(tiny_model, [file], model.rows)
     found = thresholds.failures(thresholds.FULL, None, measured, None, None)
     assert list(found) == ["distributions"]
     assert "expected at most 0.002" in found["distributions"]
