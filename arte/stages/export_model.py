@@ -12,6 +12,7 @@ from arte.models.folder import ModelFolder
 from arte.models.starter import STARTER_MODELS
 from arte.recipe import Evaluate, Export, Model, Recipe
 from arte.recipe import Task as TaskSettings
+from arte.report import export_card
 from arte.stages import calibration
 from arte.stages.export import export
 from arte.tasks.task import Task
@@ -43,7 +44,7 @@ def export_model(
     say: Callable[[str], None],
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Writes the files and parity.json into `out`; gives the entries of parity.json.
+    """Writes the files, parity.json and MODEL_CARD.md into `out`; gives the entries of parity.json.
 
     `base` names the base model of an adapter where its own configuration should not be followed.
 
@@ -59,12 +60,15 @@ def export_model(
         chosen = tasks.load(student.task.name)
         splits = chosen.splits(student.task, seed)
         calibrating = _calibrating(calibrate, student, settings, chosen)
-        data = chosen.data_source
+        metadata = described(student.folder, student.name, student.base, chosen.data_source)
         export(
-            out, student.folder, wanted, described(student.folder, student.name, student.base, data), chosen,
-            {"test": splits.test[: settings.test]}, splits.seeds, calibrating, Evaluate(), say,
+            out, student.folder, wanted, metadata, chosen, {"test": splits.test[: settings.test]}, splits.seeds,
+            calibrating, Evaluate(), say,
         )  # fmt: skip
-    artefacts: list[dict[str, Any]] = json.loads((out / "parity.json").read_text(encoding="utf-8"))
+        artefacts: list[dict[str, Any]] = json.loads((out / "parity.json").read_text(encoding="utf-8"))
+        modelfile = next((entry["modelfile"] for entry in artefacts if entry["modelfile"]), None)
+        page = export_card.card(metadata, artefacts, model, modelfile)
+        (out / "MODEL_CARD.md").write_text(page, encoding="utf-8")
     return artefacts
 
 

@@ -54,8 +54,8 @@ def check(
 ) -> tuple[Parity, Answers | None]:
     """Holds `file` against the torch model; all but the task's accuracy, which the caller adds by `judge`.
 
-    `measured` is what `distributions.measure` found of it; `source` is the model converted to GGUF at its own precision,
-    for the tensors of GGUF files. With what was found come the file's answers to the prompts, for grading.
+    `measured` is what `distributions.measure` found of it; `source` is the model converted to GGUF at its own
+    precision, for the tensors of GGUF files. With what was found come the file's answers to the prompts, for grading.
 
     Raises BadModel where a side cannot be read, ExportError, ChildDied.
     """

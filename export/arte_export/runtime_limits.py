@@ -1,4 +1,4 @@
-"""Texts that a format's runtime reads otherwise than the model, whatever the file says; found by comparing, not mendable.
+"""Texts that a runtime reads otherwise than the model, whatever the file says; found by comparing, not mendable.
 
 Where such a text differs, the gate says so and stands: no file of that format could do better.
 """

@@ -36,6 +36,16 @@ class Row(NamedTuple):
 
 GOOD = json.dumps(crafted.ROW).encode() + b"\n"
 
+
+def lone_adapter(place: Place) -> list[str]:
+    """A LoRA adapter whose base is not there."""
+    folder = place.folder / "adapter"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "./no-base"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return ["export", str(folder)]
+
+
 TABLE = [
     # settings
     Row(
@@ -83,9 +93,24 @@ TABLE = [
     Row(
         "unknown format",
         smoke("export.targets=['gguf:q4_k']"),
-        ["no GGUF scheme is called 'q4_k'; did you mean q4_k_m"],
+        ["no gguf scheme is called 'q4_k'; did you mean q4_k_m"],
     ),
-    Row("unknown format", plain("export", "x", "--to", "tflite:int8"), ["'tflite:int8', expected FORMAT:SCHEME"]),
+    Row(
+        "unknown format",
+        plain("export", "x", "--to", "tflite:int8"),
+        ["'tflite:int8': no format is called 'tflite'", "gguf"],
+    ),
+    Row(
+        "calibration rows",
+        lambda place: ["export", "tiny-random-student", "--calibrate", place.file("rows.jsonl", b'{"prompt": 1}')],
+        ["rows.jsonl:1: found the keys prompt; expected a JSON object with"],
+    ),
+    Row(
+        "adapter without its base",
+        lone_adapter,
+        ["./no-base: no such folder or file; expected a model folder"],
+    ),
+    Row("no optimum", plain("export", "x", "--to", "onnx-optimum:int8"), ["arte doctor --install optimum"]),
     # models
     Row(
         "model not found and no network",
@@ -199,11 +224,11 @@ TABLE = [
         ],
     ),
 ]
-KINDS = 29
+KINDS = 32
 
 
 def test_the_table_is_whole() -> None:
-    assert len(TABLE) == 49
+    assert len(TABLE) == 52
     assert len({row.kind for row in TABLE}) == KINDS
     assert min(len(" ".join(row.words)) for row in TABLE) > 20
 
