@@ -5,8 +5,8 @@ Files with as many bits as the model must be the model: their limits are those o
 model, and more in a small one; their limits are about twice what the same scheme cost in the two models of
 docs/parity.md, so that a sound file passes and one with a damaged, missing or foreign part does not. Equal top tokens
 and equal answers are promised at full precision alone: below, they say how sure of itself the model is more than how
-good the file (a model of near-uniform distributions loses a third of its top tokens at a divergence of 0.09 nats). There
-`lost_points` judges the answers, and only where the loss is beyond chance.
+good the file is (a model of near-uniform distributions loses a third of its top tokens at a divergence of 0.09 nats).
+There `lost_points` judges the answers, and only where the loss is beyond chance.
 """
 
 from typing import NamedTuple
