@@ -90,7 +90,7 @@ def export(
     ] = None,
     task: Annotated[str, typer.Option(help="The task that files and torch model are compared on.")] = "starter",
     data: Annotated[str | None, typer.Option(help="A folder with train.jsonl and test.jsonl, no hub.")] = None,
-    test: Annotated[int, typer.Option(help="How many test items torch model and files answer.", min=1)] = 100,
+    test: Annotated[int, typer.Option(help="How many test items torch model and files answer.", min=1)] = 64,
 ) -> None:
     """Write device files of a model, each held against it: tokens, template, distributions, answers, accuracy."""
     from rich.console import Console

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from arte_export import gguf_header
+
 from arte.errors import ModelError
-from arte.models import gguf_header
 from arte.models.load import bars_on_terminals_only, refuse_without_memory
 
 CONVERSION = 1
@@ -26,9 +27,12 @@ GPT2_PRE_TOKENIZERS = ("gpt-2", "gpt2")
 def convert(file: Path, folder: Path) -> None:
     """Writes the model of a GGUF file into an existing folder. Needs about 6 bytes of memory a parameter.
 
-    Raises ModelError where the file is broken, its architecture or tokenizer cannot be rebuilt, or memory is short.
+    Raises arte_export's BadModel where the file is broken, ModelError where its architecture or tokenizer cannot be
+    rebuilt, or memory is short.
     """
     header = gguf_header.read(file)
+    if not header.tensors:
+        raise ModelError(f"{file}: holds no tensors, so no model; expected a .gguf file with weights")
     refuse_without_memory(6 * header.parameters, f"{file}, dequantised", "cpu")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
+from arte_export import gguf_header
 from arte_export.package_index import file_sha256
 
 from arte.errors import ModelError, UnknownName, did_you_mean
-from arte.models import gguf_folder, gguf_header, hub, starter, taught, tiny
+from arte.models import gguf_folder, hub, starter, taught, tiny
 from arte.models.folder import ModelFolder, inspect, inspect_weights
 from arte.models.home import arte_home, made_whole, turn
 from arte.models.starter import STARTER_MODELS

@@ -38,10 +38,8 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
 
 def _file(file: Path, settings: Evaluate) -> tuple[Callable[[list[Message]], str], Callable[[list[str]], list[str]]]:
     """How a device file puts a conversation into words, by its own chat template, and how it answers."""
-    from arte_export import generate
+    from arte_export import generate, gguf_header
     from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    from arte.models import gguf_header
 
     if not file.is_file():
         raise ModelError(f"{file}: no such file; expected a model folder, a hub id or a .gguf file")

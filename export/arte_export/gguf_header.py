@@ -36,6 +36,16 @@ class Header(NamedTuple):
     keys: dict[str, Any]
     tensors: dict[str, Tensor]
 
+    @property
+    def parameters(self) -> int:
+        """Numbers in all tensors together."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
+    def text(self, key: str) -> str | None:
+        """A string value, or None where the file has none under that key."""
+        value = self.keys.get(key)
+        return value if isinstance(value, str) else None
+
 
 def read(path: Path) -> Header:
     """Reads the header and holds the tensors against the size of the file.
@@ -46,7 +56,7 @@ def read(path: Path) -> Header:
         raise BadModel(f"{path}: no such file; expected a GGUF file")
     with path.open("rb") as file:
         if file.read(4) != MAGIC:
-            raise BadModel(f"{path}: not a GGUF file (it begins with other bytes)")
+            raise BadModel(f"{path}: not a GGUF file (it begins with other bytes); expected a .gguf model")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 return _read(data)

@@ -15,7 +15,7 @@ from arte_export.vocabulary import Conversation, Vocabulary
 
 LIMIT_S = 6 * 3600.0
 MEMORY_SHARE = 0.6
-BATCH = 32
+BATCH = 64
 
 
 def vocabulary(folder: Path, texts: Sequence[str], conversations: Sequence[Conversation]) -> Vocabulary:

@@ -93,7 +93,7 @@ TABLE = [
     Row(
         "unknown format",
         smoke("export.targets=['gguf:q4_k']"),
-        ["no gguf scheme is called 'q4_k'; did you mean q4_k_m"],
+        ["no gguf scheme is called 'q4_k'; did you mean q4_k_s or q4_k_m"],
     ),
     Row(
         "unknown format",
@@ -150,7 +150,7 @@ TABLE = [
     Row(
         "broken GGUF",
         lambda place: ["evaluate", place.file("cut.gguf", b"GGUF\x03\0\0\0" + b"\x09" * 7)],
-        ["cut.gguf: broken GGUF file: it ends at byte 15, in the middle of its header; download it again"],
+        ["cut.gguf: broken GGUF file: it ends at byte 15, in the middle of its header; make or fetch it again"],
     ),
     # data
     Row(
