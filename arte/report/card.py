@@ -46,7 +46,8 @@ def modelfile(report: Report, run: Path) -> str | None:
     written = run / "export" / f"{(found or '').removesuffix('.gguf')}.Modelfile"
     if found is None or not written.is_file():
         return None
-    return written.read_text(encoding="utf-8").replace("FROM ./", "FROM ./export/", 1)
+    text = written.read_text(encoding="utf-8").replace("FROM ./", "FROM ./export/", 1)
+    return text.replace(written.name, "Modelfile", 1)
 
 
 def _smallest_gguf(report: Report) -> Artefact | None:
