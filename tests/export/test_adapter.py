@@ -335,7 +335,7 @@ def test_one_tensor_is_held_at_a_time(tiny_model: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     one, eight = map(int, done.stdout.split())
     assert sizes[1] - sizes[0] > 100e6
-    assert eight - one < 20e6
+    assert eight - one < 50e6
 
 
 def test_a_unit_of_the_last_place() -> None:
