@@ -5,9 +5,9 @@ Files with as many bits as the model must be the model: their limits are those o
 model, and more in a small one; their limits are set by what was measured of SmolLM2-135M, with room (LOG.md: mean
 divergence 0.005 at 8 bits, 0.04 to 0.06 at q4_k_m, 0.24 at ONNX int4, 0.12 to 0.8 at 3 bits, 0.3 to 0.5 at 2), so that
 a sound file passes and one with a damaged, missing or foreign part does not. Equal top tokens and equal answers are
-promised at full precision alone: below, they say how sure of itself the model is more than how good the file is (a model
-of near-uniform distributions loses a third of its top tokens at a divergence of 0.09 nats). There `lost_points` judges
-the answers, and only where the loss is beyond chance.
+promised at full precision alone: below, they say how sure of itself the model is more than how good the file is (a
+model of near-uniform distributions loses a third of its top tokens at a divergence of 0.09 nats). There `lost_points`
+judges the answers, and only where the loss is beyond chance.
 """
 
 from typing import NamedTuple
