@@ -1,7 +1,6 @@
 """`arte export`: the device files of a hub id, a model folder, a LoRA adapter or a run."""
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +29,6 @@ class _Student(NamedTuple):
     task: TaskSettings
     base: str | None
     run: Path | None
-    recipe: Recipe | None
 
 
 def export_model(
@@ -99,7 +97,6 @@ def described(folder: Path, name: str, base: str | None, data: str | None) -> "M
         quantized_by="ARTE",
         tags=["arte", "text-generation"],
         base_models=[_source(base)] if base else None,
-        datasets=None,
         description=f"Distilled on: {data}" if base and data else None,
     )
 
@@ -131,17 +128,18 @@ def _student(model: str, base: str | None, task: TaskSettings, out: Path) -> _St
     path = Path(model)
     if (path / "recipe.yaml").is_file():
         recipe = config.load_saved(path / "recipe.yaml")
-        return _Student(shipped(path, recipe), recipe.name, recipe.task, recipe.student.name, path, recipe)
+        return _Student(shipped(path, recipe), recipe.name, recipe.task, recipe.student.name, path)
     if model_folder.is_adapter(path):
         found = base or adapter.base_name(path)
         merged = out / "merged"
-        shutil.rmtree(merged, ignore_errors=True)  # of an earlier export into the same folder
-        adapter.merge(path, models.resolve(Model(name=found)).path, merged)
-        return _Student(merged, path.name, task, found, None, None)
+        resolved = models.resolve(Model(name=found)).path
+        # what is there may be of an earlier export, or the user's: kept if it is this very merge, else an error
+        (adapter.check if merged.exists() else adapter.merge)(path, resolved, merged)
+        return _Student(merged, path.name, task, found, None)
     folder: ModelFolder = models.resolve(Model(name=model))
     known = STARTER_MODELS.get(folder.name)
     name = known.hub_id.rpartition("/")[2] if known else Path(folder.name).name
-    return _Student(folder.path, name, task, None, None, None)
+    return _Student(folder.path, name, task, None, None)
 
 
 def _calibrating(path: Path | None, student: _Student, settings: Export, task: Task) -> "Calibrating | None":

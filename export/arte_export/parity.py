@@ -17,7 +17,7 @@ from arte_export.distributions import Distributions
 from arte_export.gate import Greedy, Parity, TaskAccuracy
 from arte_export.strings import test_strings
 from arte_export.vocabulary import Conversation, Vocabulary
-from arte_export.vocabulary_parity import differences, differing_texts
+from arte_export.vocabulary_parity import differences, differing_texts, first_difference
 
 STRINGS = 1000
 
@@ -119,8 +119,7 @@ def compare_answers(
     for prompt, ours, theirs, our_text, their_text in zip(
         prompts, model.token_ids, file.token_ids, model.texts, file.texts, strict=True
     ):
-        pairs = zip(ours, theirs, strict=False)
-        at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
+        at = first_difference(ours, theirs)
         whole = at == len(theirs) and (at == len(ours) or theirs[-1] in file_ends)
         common.append(at)
         exact.append(whole)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arte_export import child, model_folder
+from arte_export import child, converter, model_folder
 from arte_export.answers import Answers
 from arte_export.errors import BadModel
 from arte_export.vocabulary import Conversation, Vocabulary
@@ -38,7 +38,7 @@ def vocabulary(folder: Path, texts: Sequence[str], conversations: Sequence[Conve
         bos=tokenizer.bos_token_id,
         eos=tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,
-        adds_bos=_adds_bos(tokenizer),
+        adds_bos=converter.adds_bos(tokenizer),
         ends=ends(folder, tokenizer),
     )
 
@@ -101,10 +101,6 @@ def _render(tokenizer: Any, conversation: Conversation) -> str | None:
     except TemplateError:  # what raise_exception() of a template becomes
         return None
     return text
-
-
-def _adds_bos(tokenizer: Any) -> bool:
-    return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
 def _load(folder: Path) -> Any:
