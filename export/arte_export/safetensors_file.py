@@ -119,7 +119,7 @@ def _tensor(file: Path, name: str, entry: object, data_start: int) -> Tensor:
     count = 1
     for side in shape:
         count *= side
-        if count >= LARGEST_COUNT:
+        if max(count, side) >= LARGEST_COUNT:  # behind a 0 the product says nothing of a side
             raise _broken(file, f"tensor {name!r} has shape {shape}"[:300])
     if count * DTYPE_BITS[dtype] != 8 * (end - start):
         raise _broken(file, f"tensor {name!r}, {dtype} {shape}, has {end - start} bytes"[:300])

@@ -6,7 +6,7 @@ import pytest
 from arte_export import safetensors_file
 from arte_export.errors import BadModel
 from arte_export.safetensors_file import Tensor
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 HEADER: dict[str, Any] = {
@@ -117,6 +117,7 @@ SIDES = st.integers(-1, 4) | st.sampled_from([True, 2.0, 2**31, 2**62, 2**64, No
     ),
     st.integers(0, 40),
 )
+@example({"a": {"dtype": "F32", "shape": [0, 2**64], "data_offsets": [0, 0]}}, 0)  # no data, but the side is no usize
 def test_headers_of_the_right_form_are_accepted_only_where_the_library_does(
     scratch: Path, header: dict[str, Any], data: int
 ) -> None:
