@@ -113,7 +113,9 @@ def export(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL_OR_FILE", help="A hub id, a model folder or a .gguf file.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL_OR_FILE", help="A hub id, a model folder, a .gguf file or an ONNX folder.")
+    ],
     task: Annotated[str, typer.Option(help="A task that `arte tasks` lists.")] = "starter",
     data: Annotated[str | None, typer.Option(help="A folder with train.jsonl and test.jsonl, no hub.")] = None,
     test: Annotated[int | None, typer.Option(help="How many test items; all without it.", min=1)] = None,

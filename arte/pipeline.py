@@ -247,7 +247,7 @@ class _Run:
     def evaluate(self) -> Finished:
         """Every arm's student on the same test items."""
         from arte.stages.answering import Answering
-        from arte.stages.evaluate import evaluate
+        from arte.stages.evaluate import chats, evaluate
 
         def work(folder: StageFolder) -> Figures:
             tokens_in = tokens_out = 0
@@ -258,15 +258,10 @@ class _Run:
                 settings = self.recipe.evaluate
                 replies = folder.path / f"{arm}.replies.jsonl"
                 answering = Answering(engine, replies, settings.batch_size, settings.max_tokens)
-                evaluate(
-                    folder.path / arm,
-                    self._slices(None),
-                    self.splits.seeds,
-                    self.task,
-                    engine.render,
-                    answering,
-                    settings,
-                )
+                slices = self._slices(None)
+                asked = chats(slices, self.splits.seeds[: settings.shots], self.task)
+                prompts = [engine.render(chat) for chat in asked]
+                evaluate(folder.path / arm, slices, prompts, self.task, answering, settings)
                 tokens_in, tokens_out = tokens_in + answering.tokens_in, tokens_out + answering.tokens_out
             return Figures(tokens_in=tokens_in, tokens_out=tokens_out)
 

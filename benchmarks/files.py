@@ -3,7 +3,8 @@
 export    a model folder to one q4_k_m GGUF file: whole wall time, and the most memory that the converting and the
           quantising process held, against the size of the weights. The converter is fetched before.
 answers   answers a second of one q4_k_m file to the starter task's problems: llama-cpp-python's own completion, one
-          prompt at a time, and ours, in parallel sequences that share their prefix. Sides take turns.
+          prompt at a time (as it comes: half of the cores decode; and with all of them, as ours has), and ours, in
+          parallel sequences that share their prefix. Sides take turns.
 
 Both on SmolLM2-135M-Instruct. The last line is JSON with medians of three rounds.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from arte_export import child, converter, generate, gguf, quantizer, schemes
+from arte_export import child, converter, generate, gguf, quantizer, runtime, schemes
 from arte_export.metadata import Metadata
 
 from arte import models, tasks
@@ -53,28 +54,29 @@ def export(folder: Path) -> dict[str, Any]:
 
 
 def answers(folder: Path) -> dict[str, Any]:
-    """Answers a second of both sides, and their ratio."""
+    """Answers a second of each side, and the ratios to ours."""
     from transformers import AutoTokenizer
 
     task = tasks.load("starter")
     items = task.splits(Task(name="starter", test=PROMPTS), 0).test[:PROMPTS]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     prompts = [chat_text(tokenizer, task.student_prompt(item.question)) for item in items]
-    rates: dict[str, list[float]] = {"alone": [], "batched": []}
+    rates: dict[str, list[float]] = {"alone": [], "alone_all_cores": [], "batched": []}
     with TemporaryDirectory() as scratch:
         [file] = gguf.export(folder, Path(scratch), ["q4_k_m"], "SmolLM2-135M-Instruct", models.arte_home())
         for _ in range(ROUNDS):
-            rates["alone"].append(PROMPTS / _alone(file, prompts))
+            rates["alone"].append(PROMPTS / _alone(file, prompts, None))
+            rates["alone_all_cores"].append(PROMPTS / _alone(file, prompts, runtime.cores()))
             rates["batched"].append(PROMPTS / generate.answers(file, prompts, MAX_TOKENS).seconds)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    return medians | {"ratio": medians["batched"] / medians["alone"]}
+    return medians | {f"ratio_to_{name}": medians["batched"] / medians[name] for name in ("alone", "alone_all_cores")}
 
 
-def _alone(file: Path, prompts: list[str]) -> float:
+def _alone(file: Path, prompts: list[str], threads: int | None) -> float:
     """Seconds of llama-cpp-python's completion, loading left out."""
     from llama_cpp import Llama
 
-    model = Llama(str(file), n_ctx=1024, verbose=False)
+    model = Llama(str(file), n_ctx=1024, n_threads=threads, verbose=False)
     start = time.perf_counter()
     for prompt in prompts:
         model.create_completion(prompt, max_tokens=MAX_TOKENS, temperature=0)

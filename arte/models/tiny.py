@@ -19,6 +19,7 @@ SPACE = "▁"
 SPECIAL = ("<unk>", "<|im_start|>", "<|im_end|>", "<|pad|>")
 CONSONANTS = "bcdfghklmnprstvw"
 VOWELS = "aeiou"
+HEAD = 16  # numbers of an attention head: the fewest that onnxruntime takes
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -117,8 +118,8 @@ def config(size: Size) -> dict[str, Any]:
         "hidden_size": size.hidden,
         "intermediate_size": 2 * size.hidden,
         "num_hidden_layers": size.layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_attention_heads": size.hidden // HEAD,
+        "num_key_value_heads": size.hidden // HEAD // 2,
         "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,

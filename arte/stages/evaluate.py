@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from arte.generation import Message
 from arte.recipe import Evaluate
 from arte.rows import Item, Row, write_rows
 from arte.tasks.task import Task
@@ -37,23 +38,20 @@ Answering = Callable[[list[str]], list[str]]
 def evaluate(
     folder: Path,
     slices: dict[Slice, Sequence[Item]],
-    shots: Sequence[Item],
+    prompts: Sequence[str],
     task: Task,
-    render: Callable[[list[dict[str, str]]], str],
     answer: Answering,
     settings: Evaluate,
 ) -> list[Sample]:
     """Writes samples.jsonl and results.json (lm-eval's) into `folder`, and returns the samples in order.
 
-    `shots` are gold items shown in front of every question as earlier turns of the chat.
+    `prompts` are the chats of the items, in the order of the slices, as the student's own template renders them.
     """
     folder.mkdir(exist_ok=True)
     items = [(name, item) for name, those in slices.items() for item in those]
     documents = [
         {"number": number, "text": text, "gold": item.answer}
-        for number, ((_, item), text) in enumerate(
-            zip(items, prompts(slices, shots, task, render, settings), strict=True)
-        )
+        for number, ((_, item), text) in enumerate(zip(items, prompts, strict=True))
     ]
     results = _lm_eval(task, documents, answer, settings)
     samples: list[Sample] = []
@@ -80,23 +78,17 @@ def evaluate(
     return samples
 
 
-def prompts(
-    slices: dict[Slice, Sequence[Item]],
-    shots: Sequence[Item],
-    task: Task,
-    render: Callable[[list[dict[str, str]]], str],
-    settings: Evaluate,
-) -> list[str]:
-    """What every item is asked with, in the order of the slices."""
-    shown = [
+def chats(slices: dict[Slice, Sequence[Item]], shots: Sequence[Item], task: Task) -> list[list[Message]]:
+    """What every item is asked with, in the order of the slices, behind `shots`: gold items as earlier turns."""
+    shown: list[Message] = [
         message
-        for shot in shots[: settings.shots]
+        for shot in shots
         for message in (
             *task.student_prompt(shot.question),
             {"role": "assistant", "content": task.completion(shot.rationale, shot.answer)},
         )
     ]
-    return [render([*shown, *task.student_prompt(item.question)]) for those in slices.values() for item in those]
+    return [[*shown, *task.student_prompt(item.question)] for those in slices.values() for item in those]
 
 
 def _lm_eval(task: Task, documents: list[dict[str, Any]], answer: Answering, settings: Evaluate) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from arte.generation.chat import chat_text
 from arte.recipe import Evaluate
 from arte.report.statistics import paired_bootstrap
 from arte.rows import Item
-from arte.stages.evaluate import Sample, Slice, evaluate, prompts
+from arte.stages.evaluate import Sample, Slice, chats, evaluate
 from arte.tasks.task import Task
 from arte.workspace import Figures
 
@@ -49,18 +49,14 @@ def export(
     from arte.models import arte_home
 
     tokenizer = AutoTokenizer.from_pretrained(student)
-
-    def render(messages: list[dict[str, str]]) -> str:
-        return chat_text(tokenizer, messages)
-
-    asked = prompts(slices, shots, task, render, settings)
+    asked = [chat_text(tokenizer, chat) for chat in chats(slices, shots[: settings.shots], task)]
     correct: dict[str, list[Sample]] = {}
     tokens = [0, 0]
 
     def graded(name: str, made: "Answers") -> list[Sample]:
         replies = dict(zip(asked, made.texts, strict=True))
         answer = lambda texts: [replies[text] for text in texts]  # noqa: E731
-        samples = evaluate(folder / f"{name}.lm_eval", slices, shots, task, render, answer, settings)
+        samples = evaluate(folder / f"{name}.lm_eval", slices, asked, task, answer, settings)
         for kind in ("samples.jsonl", "results.json"):
             (folder / f"{name}.lm_eval" / kind).rename(folder / f"{name}.{kind}")
         (folder / f"{name}.lm_eval").rmdir()

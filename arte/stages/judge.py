@@ -1,8 +1,9 @@
 """`arte evaluate`: the accuracy of any model or device file on a task."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arte import disk, machine, models, tasks
 from arte.errors import ModelError
@@ -12,52 +13,52 @@ from arte.recipe import Task as TaskSettings
 from arte.report.statistics import wilson
 from arte.rows import Item
 from arte.stages.answering import Answering
-from arte.stages.evaluate import Sample, Slice, evaluate
+from arte.stages.evaluate import Sample, Slice, chats, evaluate
+
+if TYPE_CHECKING:
+    from arte_export.device_file import DeviceFile
 
 
 def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path | None, seed: int = 0) -> list[Sample]:
-    """Asks a hub id, a model folder or a .gguf file every test item, greedy, through lm-eval.
+    """Asks a hub id, a model folder, a .gguf file or an ONNX folder every test item, greedy, through lm-eval.
 
-    A .gguf file is asked in a child process and with its own chat template; samples.jsonl and results.json go to `out`.
+    A device file is asked in a child process, with its own chat template. samples.jsonl and results.json go to `out`.
     """
+    from arte_export import device_file
+
     task = tasks.load(task_settings.name)
     splits = task.splits(task_settings, seed)
     slices: dict[Slice, Sequence[Item]] = {"test": splits.test, "unseen": splits.unseen}
+    asked = chats(slices, splits.seeds[: settings.shots], task)
+    file = device_file.recognised(Path(name), models.arte_home())
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
-        if Path(name).suffix == ".gguf":
-            render, answer = _file(Path(name), settings)
-            return evaluate(folder, slices, splits.seeds, task, render, answer, settings)
+        if file is not None:
+            reply = lambda texts: file.answers(texts, settings.max_tokens).texts  # noqa: E731
+            return evaluate(folder, slices, _rendered(file, asked), task, reply, settings)
         from arte.generation.transformers import TransformersEngine
 
         path = models.resolve(Model(name=name)).path
         engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
         answering = Answering(engine, Path(scratch) / "replies.jsonl", settings.batch_size, settings.max_tokens)
-        return evaluate(folder, slices, splits.seeds, task, engine.render, answering, settings)
+        return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings)
 
 
-def _file(file: Path, settings: Evaluate) -> tuple[Callable[[list[Message]], str], Callable[[list[str]], list[str]]]:
-    """How a device file puts a conversation into words, by its own chat template, and how it answers."""
-    from arte_export import generate, gguf_header
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
+    """The chats as the file's own runtime and chat template put them into words. Raises ModelError."""
+    from arte_export.vocabulary import Conversation
 
-    if not file.is_file():
-        raise ModelError(f"{file}: no such file; expected a model folder, a hub id or a .gguf file")
-    header = gguf_header.read(file)
-    template = header.text("tokenizer.chat_template")
-    if template is None:
+    chats = [Conversation(messages=chat, generation_prompt=True) for chat in asked]
+    found = file.vocabulary([], chats)
+    if found.chat_template is None:
+        raise ModelError(f"{file.path}: holds no chat template, so it cannot be asked; export the model anew with one")
+    texts = [text for text in found.rendered if text is not None]
+    if len(texts) < len(chats):
         raise ModelError(
-            f"{file}: holds no chat template (tokenizer.chat_template), so it cannot be asked; export anew"
+            f"{file.path}: its chat template refuses {len(chats) - len(texts)} of the task's {len(chats)} chats "
+            f"(roles: {', '.join(dict.fromkeys(message['role'] for message in asked[0]))})"
         )
-    compiled = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
-
-    def render(messages: list[Message]) -> str:
-        return compiled.render(messages=messages, add_generation_prompt=True, bos_token="", eos_token="")
-
-    def answer(texts: list[str]) -> list[str]:
-        return generate.answers(file, texts, settings.max_tokens).texts
-
-    return render, answer
+    return texts
 
 
 def lines(samples: Sequence[Sample]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from arte_export import child
+from arte_export import child, genai_files, optimum_env
 from arte_export.answers import Answers
 from arte_export.vocabulary import Conversation, Vocabulary
 
@@ -17,14 +17,28 @@ Format = Literal["gguf", "onnx", "onnx-optimum"]
 LogitsOf = Callable[[Sequence[int]], NDArray[np.float32]]
 
 
+def recognised(path: Path, home: Path) -> "DeviceFile | None":
+    """The device file that a path names, by its suffix or by what the folder holds; None for anything else."""
+    found: dict[Format, bool] = {
+        "gguf": path.suffix == ".gguf",
+        "onnx": (path / genai_files.CONFIG).is_file(),
+        "onnx-optimum": (path / optimum_env.GRAPH).is_file(),
+    }
+    form = next((form for form, is_it in found.items() if is_it), None)
+    return None if form is None else DeviceFile(path=path, format=form, scheme=None, home=home)
+
+
 class DeviceFile(BaseModel):
-    """`path` is a .gguf file or an ONNX folder; `home` is where the tools of ours lie (converter, environments)."""
+    """`path` is a .gguf file or an ONNX folder; `home` is where the tools of ours lie (converter, environments).
+
+    `scheme` is None where the file was made elsewhere.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     path: Path
     format: Format
-    scheme: str
+    scheme: str | None
     home: Path
 
     def resolved(self) -> "DeviceFile":
@@ -52,7 +66,7 @@ class DeviceFile(BaseModel):
         else:
             from arte_export import onnx_logits
 
-            graph = "model.onnx" if self.format == "onnx" else "onnx/model_quantized.onnx"
+            graph = "model.onnx" if self.format == "onnx" else optimum_env.GRAPH
             with onnx_logits.open_model(self.path / graph) as session:
                 yield session.logits
 

@@ -24,10 +24,10 @@ import numpy as np
 from arte_export import child, runtime
 from arte_export.answers import Answers
 from arte_export.errors import BadModel, ExportError, MissingExtra
+from arte_export.genai_files import CONFIG
 from arte_export.model_folder import read_json
 from arte_export.vocabulary import Conversation, Vocabulary
 
-CONFIG = "genai_config.json"
 LIMIT_S = 6 * 3600.0
 PAD = -1
 UNREADABLE = "A file of it may be cut short, missing or edited; export it again"

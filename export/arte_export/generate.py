@@ -118,7 +118,17 @@ def _generate(
                 if waiting:
                     context.cut(slot, prefix)
                     active[slot] = waiting.pop()
+        if not model.recurrent:
+            _close_gaps(context, active)
     return sorted(done, key=lambda sequence: sequence.prompt)
+
+
+def _close_gaps(context: "runtime.Context", active: dict[int, _Sequence]) -> None:
+    """Moves the last sequences into slots that are free: see `_step`."""
+    for gap in sorted(set(range(len(active))) - active.keys()):
+        last = max(active)
+        context.move(last, gap)
+        active[gap] = active.pop(last)
 
 
 def _common_prefix(asked: list[list[int]]) -> int:
@@ -131,14 +141,23 @@ def _common_prefix(asked: list[list[int]]) -> int:
 
 
 def _step(context: "runtime.Context", active: dict[int, _Sequence]) -> list[tuple[int, int]]:
-    """One batch: every sequence's next tokens as far as they fit. Gives (slot, greedy token) of those at their end."""
+    """One batch: every sequence's next tokens as far as they fit. Gives (slot, greedy token) of those at their end.
+
+    In the order of the slots, for llama.cpp computes sequences together only as far as their numbers go up one by one
+    (llama_batch_allocr::split_equal with a cache for each): else a batch falls apart into many.
+    """
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
     ends: list[tuple[int, int]] = []
+    fitting: dict[int, list[int]] = {}
+    room = context.batch_tokens
     # those that decode one token first, so that a long prompt never holds them up
     for slot, sequence in sorted(active.items(), key=lambda item: len(item[1].pending)):
-        part = sequence.pending[: context.batch_tokens - len(tokens)]
+        fitting[slot] = sequence.pending[:room]
+        room -= len(fitting[slot])
+    for slot, part in sorted(fitting.items()):
+        sequence = active[slot]
         tokens += part
         positions += range(sequence.position, sequence.position + len(part))
         slots += [slot] * len(part)

@@ -57,6 +57,7 @@ PRECISIONS = {
     )
 }
 
+HEAD_MULTIPLE = 16
 ARCHITECTURES = (
     "Ernie4_5ForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "GemmaForCausalLM", "GraniteForCausalLM",
     "HunYuanDenseV1ForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "NemotronForCausalLM",
@@ -107,7 +108,7 @@ def _precision(name: str) -> Precision:
 
 
 def _check_architecture(folder: Path) -> int:
-    """How many weights the embedding has. Raises BadModel where the builder does not know the architecture."""
+    """How many weights the embedding has. Raises BadModel where the builder or the runtime cannot take the model."""
     file = folder / "config.json"
     config = model_folder.read_json(file, "a model folder has its architecture there")
     name = config["architectures"][0]
@@ -118,7 +119,14 @@ def _check_architecture(folder: Path) -> int:
             f"{file}: onnxruntime-genai's builder does not write {name}{hint} (known: {', '.join(ARCHITECTURES)}); "
             "GGUF knows more architectures"
         )
-    return int(config.get("vocab_size", 0)) * int(config.get("hidden_size", 0))
+    hidden, heads = int(config.get("hidden_size", 0)), int(config.get("num_attention_heads", 0)) or 1
+    head = int(config.get("head_dim") or hidden // heads)
+    if head % HEAD_MULTIPLE:
+        raise BadModel(
+            f"{file}: attention heads of {head} numbers (head_dim, or hidden_size / num_attention_heads); onnxruntime's "
+            f"GroupQueryAttention takes multiples of {HEAD_MULTIPLE}. GGUF and onnx-optimum take others"
+        )
+    return int(config.get("vocab_size", 0)) * hidden
 
 
 def _check_space(out: Path, precision: Precision, parameters: int, embedding: int) -> None:

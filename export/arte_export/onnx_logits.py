@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from arte_export import runtime
 from arte_export.errors import BadModel, MissingExtra
+from arte_export.genai_files import CONFIG
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -117,7 +118,7 @@ def _empty_past(session: Any, file: Path) -> dict[str, NDArray[Any]]:
 
 def _head_size(name: str, file: Path) -> int:
     """The last side of a past, which onnxruntime-genai's graphs leave open: genai_config.json has it."""
-    config = file.parent / "genai_config.json"
+    config = file.parent / CONFIG
     try:
         size = json.loads(config.read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):

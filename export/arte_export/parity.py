@@ -80,7 +80,7 @@ def check(
         weights=tensors,
         distributions=measured,
         greedy=greedy,
-        thresholds=thresholds.of(file.format, file.scheme)._asdict(),
+        thresholds=_limits(file)._asdict(),
         failed=[name for name, lines in problems._asdict().items() if lines],
         why=[f"{name}: {line}" for name, lines in problems._asdict().items() for line in lines],
         notes=[f"{count} texts: {words}" for words, count in Counter(excused.values()).items()],
@@ -90,7 +90,7 @@ def check(
 
 def judge(parity: Parity, file: DeviceFile, accuracy: TaskAccuracy | None) -> Parity:
     """The same with the figures held against the scheme's thresholds, each failure named once."""
-    limits = thresholds.of(file.format, file.scheme)
+    limits = _limits(file)
     found = thresholds.failures(limits, parity.weights, parity.distributions, parity.greedy, accuracy)
     fresh = {name: line for name, line in found.items() if name not in parity.failed}
     return parity.model_copy(
@@ -100,6 +100,11 @@ def judge(parity: Parity, file: DeviceFile, accuracy: TaskAccuracy | None) -> Pa
             "why": [*parity.why, *(f"{name}: {line}" for name, line in fresh.items())],
         }
     )
+
+
+def _limits(file: DeviceFile) -> thresholds.Thresholds:
+    assert file.scheme is not None, f"{file.path}: only files that we made have thresholds"
+    return thresholds.of(file.format, file.scheme)
 
 
 def compare_answers(

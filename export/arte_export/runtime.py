@@ -190,6 +190,12 @@ class Context:
         for sequence in range(1, sequences):
             self.lib.llama_memory_seq_cp(self.memory, 0, sequence, -1, -1)
 
+    def move(self, sequence: int, to: int) -> None:
+        """Gives a free sequence what another holds, which is free then."""
+        self.lib.llama_memory_seq_rm(self.memory, to, -1, -1)
+        self.lib.llama_memory_seq_cp(self.memory, sequence, to, -1, -1)
+        self.lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+
     def cut(self, sequence: int, tokens: int) -> None:
         """Forgets all of the sequence after its first `tokens`."""
         if not self.lib.llama_memory_seq_rm(self.memory, sequence, tokens, -1):

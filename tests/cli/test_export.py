@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arte_export import converter
@@ -36,35 +37,39 @@ def adapter(session_home: Path, _session_environment: None, tmp_path_factory: py
     return folder
 
 
-def test_an_adapter_becomes_files_that_are_held_against_the_merged_model(adapter: Path, tmp_path: Path) -> None:
-    out = tmp_path / "files"
-    ended = command.run(
-        "export",
-        str(adapter),
-        "--to",
-        "gguf:f32",
-        "--to",
-        "gguf:q8_0",
-        "--to",
-        "ollama",
-        "--test",
-        "4",
-        "--out",
-        str(out),
-    )
-    assert ended.code in (0, 2), ended.err
-    files = json.loads((out / "parity.json").read_text())
+TARGETS = ("--to", "gguf:f32", "--to", "gguf:q8_0", "--to", "onnx:fp32", "--to", "ollama", "--test", "4")
+CHECKS = ("token_ids", "vocabulary", "chat_template", "special_tokens")
+
+
+@pytest.fixture(scope="module")
+def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, command.Ended]:
+    pytest.importorskip("onnxruntime_genai", reason="the extra `onnx` is not installed")
+    out = tmp_path_factory.mktemp("exported") / "files"
+    return out, command.run("export", str(adapter), *TARGETS, "--out", str(out))
+
+
+def parities(out: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((out / "parity.json").read_text())
+    return found
+
+
+def test_an_adapter_becomes_files_that_are_held_against_the_merged_model(exported: tuple[Path, command.Ended]) -> None:
+    out, ended = exported
+    assert ended.code in (0, 2), f"{ended.out}\n{ended.err}"
+    assert (out / "parity.json").is_file(), f"{ended.code}\n{ended.out}\n{ended.err}"
+    files = parities(out)
     assert ended.code == (0 if all(file["parity"]["passed"] for file in files) else 2)
-    assert [file["scheme"] for file in files] == ["f32", "q8_0"]
+    assert [(file["format"], file["scheme"]) for file in files] == [("gguf", "f32"), ("gguf", "q8_0"), ("onnx", "fp32")]
     for file in files:
         parity = file["parity"]
-        checks = ("token_ids", "vocabulary", "chat_template", "special_tokens")
-        assert [parity[name] for name in checks] == [True] * 4
-        assert parity["weights"]["deviating"] == parity["weights"]["missing"] == []
+        assert [parity[name] for name in CHECKS] == [True] * 4
         assert (parity["greedy"]["prompts"], parity["task_accuracy"]["n"]) == (4, 4)
-        assert (out / file["modelfile"]).read_text().count("FROM ./") == 1
         assert file["file"] in ended.out
+    for file in files[:2]:
+        assert file["parity"]["weights"]["deviating"] == file["parity"]["weights"]["missing"] == []
+        assert (out / file["modelfile"]).read_text().count("FROM ./") == 1
     assert files[0]["parity"]["mean_kld"] < 1e-4
+    assert files[2]["parity"]["mean_kld"] < 1e-4
     merged = json.loads((out / "merged" / "config.json").read_text())
     assert merged["model_type"] == "llama"
     assert sorted(path.name for path in out.glob("*.samples.jsonl")) == sorted(
@@ -79,3 +84,28 @@ def test_an_adapter_becomes_files_that_are_held_against_the_merged_model(adapter
         "llama-cli",
     ):
         assert part in card
+
+
+def test_evaluate_asks_a_device_file_as_the_export_did(exported: tuple[Path, command.Ended], tmp_path: Path) -> None:
+    out, _ = exported
+    for file in parities(out):
+        kept = tmp_path / file["file"]
+        ended = command.done("evaluate", str(out / file["file"]), "--test", "4", "--out", str(kept))
+        asked = [json.loads(line) for line in (kept / "samples.jsonl").read_text().splitlines()]
+        before = [json.loads(line) for line in (out / f"{file['file']}.samples.jsonl").read_text().splitlines()]
+        assert [sample["text"] for sample in asked if sample["slice"] == "test"] == [row["text"] for row in before]
+        assert len(before) == 4
+        assert "of 4:" in ended.out
+
+
+def test_the_same_export_again_gives_the_same_files(adapter: Path, exported: tuple[Path, command.Ended]) -> None:
+    out, _ = exported
+    before = parities(out)
+    weights = (out / "merged" / "model.safetensors").read_bytes()
+    ended = command.run("export", str(adapter), *TARGETS, "--out", str(out))
+    assert ended.code in (0, 2), ended.err
+    assert (out / "merged" / "model.safetensors").read_bytes() == weights
+    assert [(file["file"], file["parity"]["failed"]) for file in parities(out)] == [
+        (file["file"], file["parity"]["failed"]) for file in before
+    ]
+    assert [file["sha256"] for file in parities(out)[:2]] == [file["sha256"] for file in before[:2]]

@@ -204,6 +204,14 @@ def test_an_architecture_that_the_builder_does_not_write(
         onnx_genai._check_architecture(tmp_path)
 
 
+def test_heads_that_the_runtime_cannot_take(tiny_model: Path, tmp_path: Path) -> None:
+    config = json.loads((tiny_model / "config.json").read_text())
+    config |= {"hidden_size": 64, "num_attention_heads": 8, "head_dim": None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadModel, match=r"attention heads of 8 numbers .* takes multiples of 16"):
+        onnx_genai._check_architecture(tmp_path)
+
+
 def test_every_architecture_offered_is_one_of_the_builders() -> None:
     import onnxruntime_genai
 

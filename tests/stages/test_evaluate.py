@@ -7,7 +7,7 @@ import pytest
 from arte.recipe import Evaluate
 from arte.rows import Item, read_rows
 from arte.stages.answering import Answering
-from arte.stages.evaluate import Sample, Slice, evaluate
+from arte.stages.evaluate import Sample, Slice, chats, evaluate
 from arte.tasks import Task
 from tests.stages.scripted import ScriptedEngine
 
@@ -39,7 +39,8 @@ def reply(prompts: list[str]) -> list[str]:
 
 
 def run(folder: Path, task: Task, shots: int = 0) -> list[Sample]:
-    return evaluate(folder, SLICES, SHOTS, task, ENGINE.render, reply, Evaluate(shots=shots))
+    asked = [ENGINE.render(chat) for chat in chats(SLICES, SHOTS[:shots], task)]
+    return evaluate(folder, SLICES, asked, task, reply, Evaluate())
 
 
 def test_samples_by_hand(tmp_path: Path, starter: Task) -> None:
@@ -74,7 +75,8 @@ def test_shots_stand_in_front_as_earlier_turns(tmp_path: Path, starter: Task, sh
         asked.extend(prompts)
         return reply(prompts)
 
-    evaluate(tmp_path / "arm", SLICES, SHOTS, starter, ENGINE.render, answer, Evaluate(shots=shots))
+    rendered = [ENGINE.render(chat) for chat in chats(SLICES, SHOTS[:shots], starter)]
+    evaluate(tmp_path / "arm", SLICES, rendered, starter, answer, Evaluate())
     shown = [
         "<user> 1 + 1?\n<assistant> 1 + 1 = 2\n#### 2\n",
         "<user> 2 + 2?\n<assistant> 2 + 2 = 4\n#### 4\n",
@@ -93,7 +95,8 @@ def test_a_prompt_reaches_the_student_to_the_letter(tmp_path: Path, starter: Tas
         asked.extend(prompts)
         return [" #### 12\n "] * len(prompts)
 
-    samples = evaluate(tmp_path / "arm", SLICES, [], starter, render, answer, Evaluate())
+    rendered = [render(chat) for chat in chats(SLICES, [], starter)]
+    samples = evaluate(tmp_path / "arm", SLICES, rendered, starter, answer, Evaluate())
     assert sorted(asked) == sorted(f" \n{{{{gold}}}} {question}\n<|im_start|>assistant\n" for question in REPLIES)
     assert [sample.text for sample in samples] == [" #### 12\n "] * 4
     assert [sample.strict_correct for sample in samples] == [True, False, False, False]
@@ -105,7 +108,8 @@ def test_samples_keep_the_order_whatever_the_batches(tmp_path: Path, starter: Ta
     ]
     engine = ScriptedEngine(lambda prompt, _: f"#### {prompt[-1]}")
     answering = Answering(engine, tmp_path / "replies.jsonl", 2, 8)
-    samples = evaluate(tmp_path / "arm", {"test": items}, [], starter, engine.render, answering, Evaluate())
+    rendered = [engine.render(chat) for chat in chats({"test": items}, [], starter)]
+    samples = evaluate(tmp_path / "arm", {"test": items}, rendered, starter, answering, Evaluate())
     assert [sample.id for sample in samples] == [item.id for item in items]
     assert [sample.strict for sample in samples] == [item.answer for item in items]
     assert len(engine.calls) == 5
