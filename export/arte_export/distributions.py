@@ -6,14 +6,15 @@ same most probable token, and Δp, the change of the probability of the token th
 the text is the task's, every position of a row that has a next token counts, and standard errors come from resampling
 whole rows, since positions of one row are not independent.
 
-Both sides are computed row by row in one child process, so the logits of one row are all that is ever held.
+All sides are computed row by row in one child process: the torch model once for as many files as memory takes, and the
+logits of one row of it and of one file are all that is ever held.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,13 @@ from pydantic import BaseModel, ConfigDict
 
 from arte_export import child
 from arte_export.device_file import DeviceFile
-from arte_export.errors import ExportError
+from arte_export.errors import ChildDied, ExportError
 
 LIMIT_S = 4 * 3600.0
 RESAMPLES = 1000
+SHARE = 1 / 3  # of free memory: a runtime may keep a second, repacked copy of a file's weights
+
+T = TypeVar("T")
 
 
 class Estimate(BaseModel):
@@ -70,7 +74,7 @@ class Row(NamedTuple):
 def measure(
     folder: Path, files: Sequence[DeviceFile], rows: Sequence[Sequence[int]], progress: child.Progress | None = None
 ) -> list[Distributions]:
-    """Compares files with the torch model in `folder` on rows of token ids; all are open at once, in one child process.
+    """Compares files with the torch model in `folder` on rows of token ids, many at once where memory allows.
 
     The torch model has its stored weights and computes in float32 where memory allows, so that what is seen is the
     file's rounding and not the reference's. Rows need two tokens at least.
@@ -80,8 +84,40 @@ def measure(
     usable = [list(row) for row in rows if len(row) >= 2]
     if not usable:
         raise ExportError("no text to compare next-token distributions on; expected rows of at least two tokens")
-    call = partial(_measure, folder.resolve(), [file.resolved() for file in files], usable)
-    return child.run(call, holding=files[0].path, limit_s=LIMIT_S, progress=progress).result
+
+    def run(group: Sequence[DeviceFile]) -> list[Distributions]:
+        call = partial(_measure, folder.resolve(), [file.resolved() for file in group], usable)
+        return child.run(call, holding=group[0].path, limit_s=LIMIT_S, progress=progress).result
+
+    found: list[Distributions] = []
+    for group in groups(files, [file.bytes for file in files], _free_bytes()):
+        try:
+            found += run(group)
+        except ChildDied:
+            if len(group) == 1:
+                raise
+            for file in group:  # to name the one that it dies of
+                found += run([file])
+    return found
+
+
+def groups(files: Sequence[T], sizes: Sequence[int], free: int) -> list[list[T]]:
+    """Files in order, as many together as take up `SHARE` of the free memory by their sizes (bytes), at least one."""
+    out: list[list[T]] = []
+    room = 0.0
+    for file, size in zip(files, sizes, strict=True):
+        if not out or size > room:
+            out.append([])
+            room = SHARE * free
+        out[-1].append(file)
+        room -= size
+    return out
+
+
+def _free_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def compare(model: NDArray[np.float32], file: NDArray[np.float32], ids: Sequence[int]) -> Row:
@@ -90,7 +126,10 @@ def compare(model: NDArray[np.float32], file: NDArray[np.float32], ids: Sequence
     Ids beyond the smaller vocabulary are padding that one side has, and fall away.
     """
     width = min(model.shape[1], file.shape[1])
-    p, q = (_log_softmax(side[:-1, :width]) for side in (model, file))
+    return _row(_log_softmax(model[:-1, :width]), _log_softmax(file[:-1, :width]), ids)
+
+
+def _row(p: NDArray[np.float32], q: NDArray[np.float32], ids: Sequence[int]) -> Row:
     following = np.asarray(ids[1:])
     at = np.arange(len(following))
     nll_p, nll_q = -p[at, following], -q[at, following]
@@ -152,8 +191,13 @@ def _measure(folder: Path, files: list[DeviceFile], rows: list[list[int]]) -> li
         sides = [opened.enter_context(file.logits(longest=max(map(len, rows)))) for file in files]
         for done, ids in enumerate(rows, 1):
             model = torch_logits(ids)
+            narrowed: dict[int, NDArray[np.float32]] = {}  # by width: the model's side is the same for most files
             for found, file_logits in zip(compared, sides, strict=True):
-                found.append(compare(model, file_logits(ids), ids))
+                logits = file_logits(ids)
+                width = min(model.shape[1], logits.shape[1])
+                if width not in narrowed:
+                    narrowed[width] = _log_softmax(model[:-1, :width])
+                found.append(_row(narrowed[width], _log_softmax(logits[:-1, :width]), ids))
             child.tell(done, len(rows))
     return [summary(found, arithmetic) for found in compared]
 

@@ -123,8 +123,8 @@ def _check_architecture(folder: Path) -> int:
     head = int(config.get("head_dim") or hidden // heads)
     if head % HEAD_MULTIPLE:
         raise BadModel(
-            f"{file}: attention heads of {head} numbers (head_dim, or hidden_size / num_attention_heads); onnxruntime's "
-            f"GroupQueryAttention takes multiples of {HEAD_MULTIPLE}. GGUF and onnx-optimum take others"
+            f"{file}: attention heads of {head} numbers (head_dim, or hidden_size / num_attention_heads); "
+            f"onnxruntime's GroupQueryAttention takes multiples of {HEAD_MULTIPLE}. GGUF and onnx-optimum take others"
         )
     return int(config.get("vocab_size", 0)) * hidden
 

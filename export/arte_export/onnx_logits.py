@@ -76,6 +76,7 @@ def open_model(file: Path, threads: int | None = None) -> Iterator[OnnxModel]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = threads or runtime.cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other runtimes have their turn between
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except (states.Fail, states.InvalidProtobuf, states.InvalidGraph, states.InvalidArgument, states.NoSuchFile,

@@ -1,6 +1,5 @@
 """All device files of a student: made, calibrated on its own task, and each held against the torch model."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,24 +98,27 @@ def export(
     with _source(folder, out, metadata, home, bool(quants)) as source:
         matrices = _matrices(folder, source, quants, calibrating, say) if source else {}
         made = {target: _make(target, folder, out, metadata, home, source, matrices, say) for target in targets.files}
+        variants = {
+            target: _with_other_matrices(source, target, file, matrices) if source else {}
+            for target, file in made.items()
+        }
         compared = model()
+        every = {target: [file, *variants[target].values()] for target, file in made.items()}
+        near = _distributions(folder, every, compared.rows, say)
         found = []
         for target, file in made.items():
             say(f"{file.path.name}: held against the model")
-            others = _with_other_matrices(source, target, file, matrices) if source else {}
-            near = _distributions(folder, [file, *others.values()], compared.rows)
-            checked, answers = parity.check(compared, file, source, near[0])
+            others = variants[target]
+            checked, answers = parity.check(compared, file, source, near[target][0])
             if accuracy is not None and answers is not None:
                 checked = parity.judge(checked, file, accuracy(file, answers))
             calibration = None
             if others:
                 shipped = _shipped(schemes.load(target.scheme), matrices)
-                by_matrix = dict(zip([shipped, *others], near, strict=True))
+                by_matrix = dict(zip([shipped, *others], near[target], strict=True))
                 calibration = Calibration(
                     scheme=target.scheme, shipped=shipped, **{name: by_matrix.get(name) for name in MATRICES}
                 )
-                for variant in others.values():
-                    os.unlink(variant.path)
             modelfile, refused = None, None
             if targets.modelfiles and target.format == "gguf":
                 modelfile, refused = _modelfile(folder, file, metadata)
@@ -224,6 +226,12 @@ def _with_other_matrices(
 
 
 def _distributions(
-    folder: Path, files: Sequence[DeviceFile], rows: Sequence[Sequence[int]]
-) -> Sequence[Distributions | None]:
-    return distributions.measure(folder, files, rows) if rows else [None] * len(files)
+    folder: Path, files: dict[Target, list[DeviceFile]], rows: Sequence[Sequence[int]], say: Say
+) -> dict[Target, Sequence[Distributions | None]]:
+    """Of every file and its variants, all measured in one go."""
+    if not rows:
+        return {target: [None] * len(those) for target, those in files.items()}
+    say(f"next-token distributions on {len(rows)} rows")
+    every = [file for those in files.values() for file in those]
+    found = iter(distributions.measure(folder, every, rows))
+    return {target: [next(found) for _ in those] for target, those in files.items()}

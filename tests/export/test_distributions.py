@@ -4,10 +4,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from arte_export import distributions
 from arte_export.device_file import DeviceFile
-from arte_export.errors import BadModel, ExportError
+from arte_export.errors import BadModel, ChildDied, ExportError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
@@ -92,3 +93,27 @@ def test_no_text_and_no_file_are_said(tiny_model: Path, tmp_path: Path) -> None:
         distributions.measure(tiny_model, [_file(tmp_path / "a.gguf")], [[1]])
     with pytest.raises(BadModel, match=r"a\.gguf: no such file"):
         distributions.measure(tiny_model, [_file(tmp_path / "a.gguf")], [[1, 2]])
+
+
+def test_files_are_measured_together_as_far_as_memory_allows() -> None:
+    # a third of 90 bytes are 30: 10 + 20 fit, 25 begins anew, 40 is alone although it is too large
+    assert distributions.groups("abcde", [10, 20, 25, 40, 5], 90) == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert distributions.groups("abcde", [10, 20, 25, 40, 5], 300) == [["a", "b", "c", "d", "e"]]
+    assert distributions.groups("", [], 90) == []
+
+
+def test_of_files_that_die_together_the_one_at_fault_is_named(tiny_model: Path, tiny_files: dict[str, Path]) -> None:
+    children: list[int] = []
+
+    def kill(_done: int, _total: int) -> None:
+        [child] = psutil.Process().children()
+        if child.pid not in children:
+            children.append(child.pid)
+        if len(children) in (1, 3):  # that of both files, and that of the second alone
+            child.kill()
+
+    files = [_file(tiny_files["f32"]), _file(tiny_files["q4_0"])]
+    rows = [[1, *range(20, 200), 2]] * 400
+    with pytest.raises(ChildDied, match=f"{tiny_files['q4_0'].name}: .*SIGKILL"):
+        distributions.measure(tiny_model, files, rows, progress=kill)
+    assert len(children) == 3
