@@ -53,9 +53,9 @@ def inspect(folder: Path) -> Weights:
     ids = _highest_token_id(folder)
     files = weight_files(folder)
     found = tensors(folder, files)
-    parameters: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for tensor in found.values():
-        parameters[tensor.dtype] += prod(tensor.shape)
+        counts[tensor.dtype] += prod(tensor.shape)
     rows = architecture.check(folder, files, config, len(found))
     if rows is not None and ids is not None and ids >= rows:
         raise BadModel(
@@ -63,7 +63,12 @@ def inspect(folder: Path) -> Weights:
             "weights are not of the same model, or the embedding was not resized when tokens were added"
         )
     size = sum(file.stat().st_size for file in files)
-    return Weights(parameters.total(), parameters.most_common(1)[0][0], size)
+    return Weights(counts.total(), counts.most_common(1)[0][0], size)
+
+
+def parameters(folder: Path) -> int:
+    """How many parameters are stored, from the headers alone. Raises BadModel where they are broken."""
+    return sum(prod(tensor.shape) for tensor in tensors(folder, weight_files(folder)).values())
 
 
 def is_adapter(folder: Path) -> bool:

@@ -111,7 +111,7 @@ def _load(folder: Path) -> Any:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     free = torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
-    wide = 4 * model_folder.inspect(folder).parameters <= MEMORY_SHARE * free
+    wide = 4 * model_folder.parameters(folder) <= MEMORY_SHARE * free
     dtype = torch.float32 if wide else "auto"
     model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, local_files_only=True)
     return model.to(device).eval()

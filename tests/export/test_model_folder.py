@@ -52,6 +52,7 @@ def test_whole_models_are_described(model: Path, sharded: Path) -> None:
     size = (model / "model.safetensors").stat().st_size
     assert model_folder.inspect(model) == model_folder.Weights(parameters, "F32", size)
     assert model_folder.inspect(sharded)[:2] == (parameters, "F32")
+    assert model_folder.parameters(model) == model_folder.parameters(sharded) == parameters
 
 
 def edit(path: Path, **changes: object) -> None:
