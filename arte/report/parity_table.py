@@ -1,4 +1,4 @@
-"""Parity of device files as a table: one row a file, one column a figure."""
+"""Parity of device files as a table, one row a file: every figure for a page, the main ones for a terminal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,14 +52,18 @@ def cells(file: dict[str, Any]) -> list[str]:
 
 
 def table(files: Sequence[dict[str, Any]]) -> "Table":
-    """For a terminal."""
+    """For a terminal: what decides. What fails is said beneath (`failures`)."""
     from rich.table import Table
+    from rich.text import Text
 
-    out = Table()
-    for title in TITLES:
-        out.add_column(title, justify="left" if title == "file" else "right", overflow="fold")
+    out = Table(box=None, padding=(0, 1, 0, 0))
+    shown = [TITLES.index(title) for title in ("size", "KL mean", "top-1", "accuracy", "against torch", "parity")]
+    out.add_column("file")
+    for column in shown:
+        out.add_column(TITLES[column], justify="right")
     for file in files:
-        out.add_row(*cells(file))
+        row = cells(file)
+        out.add_row(Text(f"{file['format']} {file['scheme']}"), *(row[column] for column in shown))
     return out
 
 
