@@ -3,8 +3,9 @@
 The terms are those of `llama-perplexity --kl-divergence` (llama.cpp, tools/perplexity/README.md), p the torch model and
 q the file: perplexity of both and its ratio, Kullback-Leibler divergence D(p‖q) in nats, share of positions with the
 same most probable token, and Δp, the change of the probability of the token that really follows. Three things differ:
-the text is the task's, every position of a row that has a next token counts, and standard errors come from resampling
-whole rows, since positions of one row are not independent.
+the text is the task's; every position that has a next token counts, but for the beginning that all rows share (the
+same figure again and again, which would hide the others'); and standard errors come from resampling whole rows, since
+positions of one row are not independent.
 
 All sides are computed row by row in one child process: the torch model once for as many files as memory takes, and the
 logits of one row of it and of one file are all that is ever held.
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from arte_export import child
 from arte_export.device_file import DeviceFile
 from arte_export.errors import ChildDied, ExportError
+from arte_export.prefix import common_prefix
 
 LIMIT_S = 4 * 3600.0
 RESAMPLES = 1000
@@ -62,7 +64,7 @@ class Distributions(BaseModel):
 
 
 class Row(NamedTuple):
-    """What is kept of one row: arrays of shape (tokens - 1,), one value for each position that has a next token."""
+    """What is kept of one row: arrays of one value for each position that counts."""
 
     kld: NDArray[np.float64]
     same_top: NDArray[np.bool_]
@@ -186,6 +188,7 @@ def _measure(folder: Path, files: list[DeviceFile], rows: list[list[int]]) -> li
     from arte_export import reference
 
     torch_logits, arithmetic = reference.logits(folder)
+    shared = common_prefix(rows, leave=2)
     compared: list[list[Row]] = [[] for _ in files]
     with ExitStack() as opened:
         sides = [opened.enter_context(file.logits(longest=max(map(len, rows)))) for file in files]
@@ -196,8 +199,8 @@ def _measure(folder: Path, files: list[DeviceFile], rows: list[list[int]]) -> li
                 logits = file_logits(ids)
                 width = min(model.shape[1], logits.shape[1])
                 if width not in narrowed:
-                    narrowed[width] = _log_softmax(model[:-1, :width])
-                found.append(_row(narrowed[width], _log_softmax(logits[:-1, :width]), ids))
+                    narrowed[width] = _log_softmax(model[shared:-1, :width])
+                found.append(_row(narrowed[width], _log_softmax(logits[shared:-1, :width]), ids[shared:]))
             child.tell(done, len(rows))
     return [summary(found, arithmetic) for found in compared]
 

@@ -16,6 +16,7 @@ import numpy as np
 from arte_export import child
 from arte_export.answers import Answers
 from arte_export.errors import ExportError
+from arte_export.prefix import common_prefix
 
 if TYPE_CHECKING:
     from arte_export import runtime
@@ -96,7 +97,7 @@ def _generate(
     stop: list[bytes],
     sequences: int,
 ) -> list[_Sequence]:
-    prefix = 0 if model.recurrent else _common_prefix(asked)
+    prefix = 0 if model.recurrent else common_prefix(asked, leave=1)
     if prefix:
         for start in range(0, prefix, context.batch_tokens):
             part = asked[0][start : min(start + context.batch_tokens, prefix)]
@@ -129,15 +130,6 @@ def _close_gaps(context: "runtime.Context", active: dict[int, _Sequence]) -> Non
         last = max(active)
         context.move(last, gap)
         active[gap] = active.pop(last)
-
-
-def _common_prefix(asked: list[list[int]]) -> int:
-    """How many tokens all prompts begin with; at least one token of each is left for its own."""
-    if len(asked) == 1:
-        return 0
-    first, last = min(asked), max(asked)
-    limit = min(map(len, asked)) - 1
-    return next((index for index in range(limit) if first[index] != last[index]), limit)
 
 
 def _step(context: "runtime.Context", active: dict[int, _Sequence]) -> list[tuple[int, int]]:
