@@ -21,7 +21,7 @@ gsm8k: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy arte export tests
+	$(BIN)/mypy arte export tests benchmarks
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
 
 install: $(VENV)/installed

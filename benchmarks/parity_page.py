@@ -24,16 +24,25 @@ ITEMS = {"smollm2-135m-instruct": 64, "qwen2.5-coder-0.5b-instruct": 32}
 LIBRARIES = ("torch", "transformers", "llama-cpp-python", "onnxruntime", "onnxruntime-genai")
 HEAD = """# Files held against their models
 
-Made by `benchmarks/parity_page.py` from the parity.json that `arte export MODEL {targets} --calibrate ROWS.jsonl
---test N` writes; the rows are {rows} training examples of a starter run (problems of its task, with solutions).
+Every figure of this page was measured by
 
-Every file is held against the torch model in float32. ± is a standard error, over whole rows of text. KL: divergence of
-the next-token distribution in nats; Δp: change of the probability of the token that follows; top-1: positions with the
-same most probable token. Accuracy is strict (flexible in brackets) through lm-eval on the starter task's test items,
-the difference paired with its 95 % interval. Neither model was trained for the task, so most answers are wrong on both
-sides, and run to the limit of 256 tokens: equal answers and accuracies say more of a trained student.
+```
+arte export MODEL {targets} \\
+  --calibrate ROWS.jsonl --test N
+```
 
-Measured with {machine}; {libraries}.
+and put into tables by `benchmarks/parity_page.py`; ROWS are {rows} training examples of a starter run (problems of its
+task, with solutions), which the importance matrices are taken from.
+
+Every file is held against the torch model in float32. KL: divergence of the next-token distribution, in nats; top-1:
+positions with the same most probable token; ppl ratio: perplexity of the file over the model's; Δp: change of the
+probability of the token that follows, in points. ± is a standard error over whole rows of text; the beginning that all
+rows share is not counted. Accuracy is strict match (flexible in brackets) through lm-eval on the starter task's test
+items, the difference paired with its 95 % interval. Neither model was trained for the task: few answers have its form
+(strict), SmolLM2 rambles, and one unequal token changes the rest of an answer. Equal answers and accuracies say more of
+a trained student. What each scheme has to hold: `export/arte_export/thresholds.py`.
+
+{machine}; {libraries}.
 """
 
 
@@ -42,8 +51,9 @@ def main() -> None:
     folder, rows = Path(sys.argv[1]), Path(sys.argv[2])
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     lines = sum(1 for _ in rows.open(encoding="utf-8"))
-    targets = " ".join(f"--to {target}" for target in TARGETS)
-    machine = f"{runtime.cores()} cores of an {cpu_name()}"
+    words = [f"--to {target}" for target in TARGETS]
+    targets = " \\\n  ".join([" ".join(words[:4]), " ".join(words[4:])])
+    machine = f"{cpu_name()}, {runtime.cores()} cores"
     out = [HEAD.format(rows=lines, targets=targets, machine=machine, libraries=libraries)]
     for model in ITEMS:
         files = _exported(model, folder / model, rows)
