@@ -24,7 +24,7 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
 
     A device file is asked in a child process, with its own chat template. samples.jsonl and results.json go to `out`.
     """
-    from arte_export import device_file
+    from arte_export import device_file, gguf_header
 
     task = tasks.load(task_settings.name)
     splits = task.splits(task_settings, seed)
@@ -34,6 +34,10 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
         if file is not None:
+            if not file.path.exists():
+                raise ModelError(f"{name}: no such file; expected a model folder, a hub id or a device file")
+            if file.format == "gguf":
+                gguf_header.read(file.path)  # says where a broken file ends, which llama.cpp does not
             reply = lambda texts: file.answers(texts, settings.max_tokens).texts  # noqa: E731
             return evaluate(folder, slices, _rendered(file, asked), task, reply, settings)
         from arte.generation.transformers import TransformersEngine

@@ -123,7 +123,11 @@ TABLE = [
         smoke("student.name=smollm2-135m"),
         ["smollm2-135m: no such folder", "did you mean smollm2-135m-instruct"],
     ),
-    Row("model not found", plain("evaluate", "no.gguf"), ["no.gguf: no such file; expected a model folder, a hub id"]),
+    Row(
+        "model not found",
+        plain("evaluate", "no.gguf"),
+        ["no.gguf: no such file; expected a model folder, a hub id or a device file"],
+    ),
     Row("model not found", plain("export", "./no"), ["./no: no such folder or file; expected a model folder"]),
     Row(
         "model not found and no network",
