@@ -120,7 +120,7 @@ def _distributions(files: list[dict[str, Any]]) -> str:
 def _estimate(found: dict[str, Any], percent: bool) -> str:
     value, error = found["value"], found["standard_error"]
     if percent:
-        return f"{100 * value:.2f} ± {100 * error:.2f} %"
+        return f"{round(100 * value, 2) + 0.0:.2f} ± {100 * error:.2f} %"  # + 0.0: no -0.00
     if error is None:
         return f"{value:.2g}"
     digits = 6 if value < 0.001 else 4

@@ -9,7 +9,7 @@ at full precision alone: below, they say how sure of itself the model is more th
 near-uniform distributions loses a third of its top tokens at a divergence of 0.09 nats).
 
 Greedy answers part at the first token that differs, so how soon they do follows from the share of unequal top tokens:
-over the files of SmolLM2-135M from bf16 to int4 the one rate is 0.7 to 1.3 times the other (docs/parity.md). Answers
+over the files of docs/parity.md from bf16 to int4 the one rate is 0.2 to 1.3 times the other. Answers
 that part far sooner mean a fault that distributions do not see, of the cache, the template or the end. An untrained
 model that rambles for 128 tokens parts in a third of its answers even at bf16, and no file can be blamed for it.
 """
