@@ -22,7 +22,7 @@ from arte.recipe import STAGES, Recipe, StageName
 from arte.report.contract import Report
 from arte.rows import Example, Item, Pair, read_rows
 from arte.run_models import RunModels
-from arte.stages.evaluate import Slice
+from arte.stages.evaluate import Slice, chats, evaluate
 from arte.workspace import Figures, Finished, StageFolder, Workspace
 
 if TYPE_CHECKING:
@@ -247,7 +247,6 @@ class _Run:
     def evaluate(self) -> Finished:
         """Every arm's student on the same test items."""
         from arte.stages.answering import Answering
-        from arte.stages.evaluate import chats, evaluate
 
         def work(folder: StageFolder) -> Figures:
             tokens_in = tokens_out = 0

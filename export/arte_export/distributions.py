@@ -11,7 +11,7 @@ All sides are computed row by row in one child process: the torch model once for
 logits of one row of it and of one file are all that is ever held.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -122,13 +122,19 @@ def _free_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def compare(model: NDArray[np.float32], file: NDArray[np.float32], ids: Sequence[int]) -> Row:
-    """One row from both sides' logits, each of shape (tokens, vocabulary).
+def compare(model: NDArray[np.float32], files: Iterable[NDArray[np.float32]], ids: Sequence[int]) -> list[Row]:
+    """The row of each file from its logits and the model's, each of shape (tokens, vocabulary); one file at a time.
 
     Ids beyond the smaller vocabulary are padding that one side has, and fall away.
     """
-    width = min(model.shape[1], file.shape[1])
-    return _row(_log_softmax(model[:-1, :width]), _log_softmax(file[:-1, :width]), ids)
+    rows = []
+    narrowed: dict[int, NDArray[np.float32]] = {}  # by width: the model's side is the same for most files
+    for file in files:
+        width = min(model.shape[1], file.shape[1])
+        if width not in narrowed:
+            narrowed[width] = _log_softmax(model[:-1, :width])
+        rows.append(_row(narrowed[width], _log_softmax(file[:-1, :width]), ids))
+    return rows
 
 
 def _row(p: NDArray[np.float32], q: NDArray[np.float32], ids: Sequence[int]) -> Row:
@@ -194,16 +200,8 @@ def _measure(folder: Path, files: list[DeviceFile], rows: list[list[int]]) -> li
         sides = [opened.enter_context(file.logits(longest=max(map(len, rows)))) for file in files]
         for done, ids in enumerate(rows, 1):
             model = torch_logits(ids)
-            narrowed: dict[int, NDArray[np.float32]] = {}  # by width: the model's side is the same for most files
-            for found, file_logits in zip(compared, sides, strict=True):
-                logits = file_logits(ids)
-                width = min(model.shape[1], logits.shape[1])
-                if width not in narrowed:
-                    narrowed[width] = _log_softmax(model[shared:-1, :width])
-                found.append(_row(narrowed[width], _log_softmax(logits[shared:-1, :width]), ids[shared:]))
+            rows_of_files = compare(model[shared:], (logits(ids)[shared:] for logits in sides), ids[shared:])
+            for found, row in zip(compared, rows_of_files, strict=True):
+                found.append(row)
             child.tell(done, len(rows))
     return [summary(found, arithmetic) for found in compared]
-
-
-Logits = Callable[[Sequence[int]], NDArray[np.float32]]
-"""Token ids to logits of shape (tokens, vocabulary), float32."""

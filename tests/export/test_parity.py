@@ -190,8 +190,19 @@ def test_limits_loosen_with_fewer_bits() -> None:
     found = [thresholds.of("gguf", scheme) for scheme in order]
     assert [limits.mean_kld for limits in found] == sorted(limits.mean_kld for limits in found)
     assert [limits.top1_agreement for limits in found] == [0.995] + [None] * 6
-    assert thresholds.of("gguf", "f32") == thresholds.of("onnx", "fp32") == thresholds.FULL
+    assert thresholds.of("gguf", "f32") == thresholds.FULL
+    assert thresholds.of("onnx", "fp32") == thresholds.FULL._replace(answers_equal=0.99)
     assert thresholds.FULL.top1_agreement == 0.995
+
+
+@pytest.mark.parametrize(("equal", "fails"), [(63 / 64, True), (1.0, False)])
+def test_in_float32_throughout_answers_are_equal(equal: float, fails: bool) -> None:
+    greedy = Greedy(
+        prompts=64, tokens=20.0, match_tokens=20.0, exact=1.0, answers_equal=equal, first_difference="after 'x'"
+    )
+    found = thresholds.failures(thresholds.of("onnx", "fp32"), None, None, greedy, None)
+    assert set(found) == ({"answers"} if fails else set())
+    assert thresholds.failures(thresholds.of("gguf", "bf16"), None, None, greedy, None) == {}
 
 
 @pytest.mark.parametrize(
