@@ -1,7 +1,7 @@
-"""The page of measured parity: python benchmarks/parity_page.py FOLDER ROWS.jsonl > docs/parity.md
+"""The page of measured parity: python benchmarks/parity_page.py FOLDER > docs/parity.md
 
-Exports both starter models into FOLDER/MODEL, where they are not yet, with an importance matrix of ROWS; the page is
-made of the parity.json that lies there then.
+Exports both starter models into FOLDER/MODEL, where they are not yet, with an importance matrix of FOLDER/rows.jsonl,
+seed problems of the starter task with their solutions; the page is made of the parity.json that lies there then.
 """
 
 import json
@@ -13,13 +13,16 @@ from typing import Any
 
 from arte_export import runtime
 
+from arte import recipe
 from arte.machine import cpu_name
 from arte.report.words import size
+from arte.tasks.starter import Starter
 
 TARGETS = (
     "gguf:bf16", "gguf:q8_0", "gguf:q4_k_m", "gguf:iq4_xs", "onnx:fp32", "onnx:int8", "onnx:int4", "onnx-optimum:int8",
     "ollama",
 )  # fmt: skip
+ROWS = 235
 ITEMS = {"smollm2-135m-instruct": 64, "qwen2.5-coder-0.5b-instruct": 32}
 LIBRARIES = ("torch", "transformers", "llama-cpp-python", "onnxruntime", "onnxruntime-genai")
 HEAD = """# Files held against their models
@@ -28,11 +31,11 @@ Every figure of this page was measured by
 
 ```
 arte export MODEL {targets} \\
-  --calibrate ROWS.jsonl --test N
+  --calibrate rows.jsonl --test N
 ```
 
-and put into tables by `benchmarks/parity_page.py`; ROWS are {rows} training examples of a starter run (problems of its
-task, with solutions), which the importance matrices are taken from.
+and put into tables by `python benchmarks/parity_page.py FOLDER > docs/parity.md`, which writes rows.jsonl first: {rows}
+seed problems of the starter task with their solutions, none of them a test item. The importance matrices are of them.
 
 Every file is held against the torch model in float32. KL: divergence of the next-token distribution, in nats; top-1:
 positions with the same most probable token; ppl ratio: perplexity of the file over the model's; Δp: change of the
@@ -48,13 +51,13 @@ a trained student. What each scheme has to hold: `export/arte_export/thresholds.
 
 def main() -> None:
     """Writes the page to stdout."""
-    folder, rows = Path(sys.argv[1]), Path(sys.argv[2])
+    folder = Path(sys.argv[1])
+    rows = _rows(folder)
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    lines = sum(1 for _ in rows.open(encoding="utf-8"))
     words = [f"--to {target}" for target in TARGETS]
     targets = " \\\n  ".join([" ".join(words[:4]), " ".join(words[4:])])
     machine = f"{cpu_name()}, {runtime.cores()} cores"
-    out = [HEAD.format(rows=lines, targets=targets, machine=machine, libraries=libraries)]
+    out = [HEAD.format(rows=ROWS, targets=targets, machine=machine, libraries=libraries)]
     for model in ITEMS:
         files = _exported(model, folder / model, rows)
         out += [f"\n## {model}\n", _same(files), _distributions(files), _answers(files), _matrices(files)]
@@ -63,6 +66,14 @@ def main() -> None:
         if notes := [f"- {_name(file)}: {line}" for file in files for line in file["parity"]["notes"]]:
             out.append("Limits of the runtimes:\n\n" + "\n".join(notes) + "\n")
     sys.stdout.write("\n".join(out))
+
+
+def _rows(folder: Path) -> Path:
+    seeds = Starter().splits(recipe.Task(name="starter", seeds=ROWS), seed=0).seeds
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = folder / "rows.jsonl"
+    rows.write_text("".join(seed.model_dump_json() + "\n" for seed in seeds), encoding="utf-8")
+    return rows
 
 
 def _exported(model: str, out: Path, rows: Path) -> list[dict[str, Any]]:
