@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from arte import cli_bench
 from arte.errors import READER_ERRORS
 
 app = typer.Typer(
@@ -134,6 +135,10 @@ def evaluate(
         typer.echo(line)
 
 
+app.command()(cli_bench.bench)
+app.command()(cli_bench.recommend)
+
+
 @app.command()
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
     """Make report.json, report.html and MODEL_CARD.md anew from what is on disk."""
@@ -156,16 +161,7 @@ def recipes() -> None:
         typer.echo(f"{name:12s} {config.about(name)}")
 
 
-@app.command()
-def devices(name: Annotated[str | None, typer.Argument(help="Show this profile.")] = None) -> None:
-    """List the device profiles, or show one."""
-    from arte_export import devices as profiles
-
-    if name is not None:
-        typer.echo(profiles.load(name).model_dump_json(indent=2))
-        return
-    for known in profiles.names():
-        typer.echo(f"{known:16s} {profiles.load(known).about}")
+app.command()(cli_bench.devices)
 
 
 @app.command()
@@ -179,7 +175,7 @@ def tasks() -> None:
 
 @app.command()
 def doctor(
-    install: Annotated[str | None, typer.Option(help="Install an environment of its own: optimum.")] = None,
+    install: Annotated[str | None, typer.Option(help="Install what is kept apart: optimum, llama-bench.")] = None,
 ) -> None:
     """Look at this machine: libraries, memory, disk, speed, and whether device files run here."""
     from arte.doctor import doctor as look

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from arte_export import environment
+from arte_export import environment, llama_bench_build
 
 from arte import config, machine
 from arte.models import arte_home, compute_dtype
@@ -62,6 +62,7 @@ def doctor() -> list[Finding]:
         _llama_cpp(),
         *_extras(),
         _optimum(),
+        _llama_bench(),
         *_starter_models(),
         _hub(),
     ]
@@ -212,13 +213,21 @@ def _optimum() -> Finding:
     )
 
 
-def install(name: str) -> str:
-    """Installs an environment of its own for a target that cannot share this one, and says where it is.
+def _llama_bench() -> Finding:
+    place = llama_bench_build.found(arte_home())
+    install = "not built; to measure on machines that have none: arte doctor --install llama-bench"
+    return Finding("llama-bench", True, install if place is None else str(place))
 
-    Raises UnknownName, DownloadFailed, ExportError (no disk space).
+
+def install(name: str) -> str:
+    """Installs what is kept apart from this environment, and says where it is: `optimum`, the environment of
+    onnx-optimum, or `llama-bench`, built from the source of the installed llama-cpp-python.
+
+    Raises UnknownName, DownloadFailed, ExportError (no disk space, no compiler).
     """
-    config.known("environment", name, ["optimum"])
-    return f"environment {name}: {environment.install(arte_home())}"
+    if config.known("environment or program", name, ["optimum", "llama-bench"]) == "optimum":
+        return f"environment {name}: {environment.install(arte_home())}"
+    return f"program {name}: {llama_bench_build.build(arte_home())}"
 
 
 def _starter_models() -> list[Finding]:

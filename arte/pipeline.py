@@ -328,6 +328,9 @@ class _Run:
                 self.done["export"].path,
                 self.recipe.bench,
                 self.recipe.devices,
+                self.task,
+                self.splits.test,
+                self.say,
             )
 
         given = {

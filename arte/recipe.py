@@ -159,8 +159,15 @@ class Export(Settings):
 class Bench(Settings):
     prompt_tokens: Count = Field(512, description="Tokens of the prefill test (pp).")
     generated_tokens: Count = Field(128, description="Tokens of the decode test (tg).")
-    repeats: Count = Field(5, description="Counted runs after a warm-up.")
+    depths: tuple[Count, ...] = Field((), description="Measured with so many tokens in the cache too.")
+    repeats: Count = Field(5, description="Counted runs after a warm-up, in each round.")
+    rounds: Count = Field(1, description="Times that all files take turns, in a shuffled order.")
     threads: Count | None = Field(None, description="Threads; null for as many as there are cores.")
+    sweep: bool = Field(False, description="Try 1, 2, 4, … threads on each file, and take the best.")
+    prompts: Annotated[int, Field(ge=0)] = Field(8, description="Test items answered one at a time, end to end.")
+    quiet_s: Annotated[float, Field(ge=0.0)] = Field(
+        10.0, description="Seconds to wait for other processes to come to rest before a file is measured."
+    )
 
 
 class Recipe(Settings):

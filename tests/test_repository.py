@@ -64,12 +64,9 @@ def test_every_recipe_loads_at_every_scale() -> None:
 
 def test_every_device_loads_and_names_its_sources() -> None:
     loaded = [devices.load(name) for name in devices.names()]
-    assert len(loaded) >= 3
+    assert len(loaded) >= 14
     assert [device.name for device in loaded] == devices.names()
-    numbers = ("cores", "memory_bytes", "app_memory_bytes", "memory_bandwidth_bytes_s", "threads")
-    for device in loaded:
-        given = [name for name in numbers if getattr(device, name) is not None]
-        assert [name for name in given if name not in device.sources] == [], device.name
+    for device in loaded:  # that each number names its source, the profile itself checks
         assert device.name == devices.THIS_MACHINE or "budget" in device.sources
 
 
@@ -121,7 +118,7 @@ def test_commands_of_the_readme_parse() -> None:
             if name in ("recipe", "plan"):
                 config.load_recipe(given["name"], given["scale"], given["overrides"] or [])
             seen.add(name)
-    assert blocks == 0 or seen >= {"recipe", "plan", "export", "evaluate", "report", "doctor"}
+    assert blocks == 0 or seen >= {"recipe", "plan", "export", "evaluate", "bench", "recommend", "report", "doctor"}
 
 
 def test_python_of_the_readme_names_what_is_there() -> None:

@@ -186,17 +186,102 @@ class Artefact(OpenPart):
     parity: Parity | None = None
 
 
+class Test(OpenPart):
+    """In llama-bench's terms: `pp512` is prompt_tokens=512, `tg128` is generated_tokens=128."""
+
+    prompt_tokens: int
+    generated_tokens: int
+    depth_tokens: int = 0
+
+    @property
+    def name(self) -> str:
+        """`pp512`, `tg128`, `tg128 @ d1024`."""
+        kind = f"pp{self.prompt_tokens}" if self.prompt_tokens else f"tg{self.generated_tokens}"
+        return f"{kind} @ d{self.depth_tokens}" if self.depth_tokens else kind
+
+
+class Timed(OpenPart):
+    """A test and the seconds of each of its runs."""
+
+    test: Test
+    seconds: list[float]
+
+    @property
+    def tok_s(self) -> Spread | None:
+        """(prompt + generated tokens) / seconds of the runs."""
+        tokens = self.test.prompt_tokens + self.test.generated_tokens
+        return Spread.of(tokens / seconds for seconds in self.seconds)
+
+
+class InterToken(OpenPart):
+    """Seconds from one generated token to the next."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+
+
+class EndToEnd(OpenPart):
+    """Real task prompts, answered one at a time."""
+
+    prompts: int
+    tokens_in: int
+    tokens_out: int
+    seconds: Spread
+    ttft_s: Spread
+
+
+class Swept(OpenPart):
+    """Median rates at one number of threads."""
+
+    threads: int
+    pp_tok_s: float
+    tg_tok_s: float
+
+
 class Measurement(OpenPart):
+    """What arte_export.measurement has of a file; runs from before a field was measured leave it null or empty."""
+
     file: str
     device: str
     how: Literal["measured", "estimate"]
+    format: str | None = None
+    bytes: int | None = None
+    engine: str | None = None
     threads: int | None = None
+    load_cold_s: Spread | None = None
     load_s: Spread | None = None
     ttft_s: Spread | None = None
     pp_tok_s: Spread | None = None
     tg_tok_s: Spread | None = None
+    tests: list[Timed] = []
+    inter_token_s: InterToken | None = None
+    end_to_end: EndToEnd | None = None
     peak_rss_bytes: int | None = None
+    mapped_bytes: int | None = None
+    """The part of the resident memory that is mapped files."""
     energy_j_per_token: float | Spread | None = None
+    sweep: list[Swept] = []
+    unsteady: list[str] = []
+    """Why the figures are not to be trusted to their last digit."""
+
+
+class BudgetLine(OpenPart):
+    """One line of a device's budget, and what was found; value and limit are in the unit of the term."""
+
+    term: str
+    sign: str
+    limit: float
+    value: float | None = None
+    spread: Spread | None = None
+    """Of what was measured."""
+    low: float | None = None
+    """With `high`, the interval of an estimate."""
+    high: float | None = None
+    result: str
+    """`pass`, `fail`, `likely hold`, `likely miss` (estimates), or `open` where nothing is known."""
+    text: str
 
 
 class Verdict(OpenPart):
@@ -204,6 +289,8 @@ class Verdict(OpenPart):
     file: str
     result: Literal["pass", "fail", "estimate"]
     why: str
+    lines: list[BudgetLine] | None = None
+    """Null in runs from before lines were kept; empty where nothing was demanded."""
 
 
 class Report(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from io import StringIO
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arte.report.contract import Accuracy, Curve, TeacherData
 from arte.report.words import percent, slice_title, slices
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#fdfdfd"
-_ARM_COLOURS = {"arte": "#0a0a01", "unaligned": "#0a0a02", "untrained": "#0a0a03"}
+FIRST, SECOND, THIRD = "#0a0a01", "#0a0a02", "#0a0a03"
+_ARM_COLOURS = {"arte": FIRST, "unaligned": SECOND, "untrained": THIRD}
 _ARM_MARKERS = {"arte": "o", "unaligned": "s", "untrained": "D"}
 _ARM_DASHES = {"arte": "-", "unaligned": "--", "untrained": ":"}
 _FATES = ("accepted", *REASONS)
-_FATE_COLOURS = dict(zip(_FATES, ("#0a0a01", "#0b0b00", "#0b0b01", "#0b0b02", "#0b0b03"), strict=True))
+_FATE_COLOURS = dict(zip(_FATES, (FIRST, "#0b0b00", "#0b0b01", "#0b0b02", "#0b0b03"), strict=True))
 _FATE_HATCHES = dict(zip(_FATES, ("", "////", "....", "\\\\\\\\", "xxxx"), strict=True))
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     RULE: "--rule",
     PAPER: "--paper",
-    "#0a0a01": "--arte",
-    "#0a0a02": "--unaligned",
-    "#0a0a03": "--untrained",
+    FIRST: "--arte",
+    SECOND: "--unaligned",
+    THIRD: "--untrained",
     "#0b0b00": "--lost-1",
     "#0b0b01": "--lost-2",
     "#0b0b02": "--lost-3",
@@ -63,6 +64,16 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
     "lines.linewidth": 1.4,
 }
+
+
+class Drawing(NamedTuple):
+    """A figure and the table of what it shows."""
+
+    svg: Any
+    header: list[str]
+    rows: list[list[str]]
+    caption: str
+    note: str = ""
 
 
 def accuracy(rows: Sequence[Accuracy]) -> str:
@@ -106,7 +117,7 @@ def accuracy(rows: Sequence[Accuracy]) -> str:
         axes.set_xlabel("strict-match accuracy, %")
 
     said = "; ".join(f"{row.arm}, {slice_title(row.slice)}: {percent(row.accuracy)}" for row in rows)
-    return _svg("accuracy", "Accuracy by arm", f"Dots with 95 % intervals. {said}.", height, draw)
+    return svg("accuracy", "Accuracy by arm", f"Dots with 95 % intervals. {said}.", height, draw)
 
 
 def losses(teachers: Sequence[TeacherData]) -> str:
@@ -145,7 +156,7 @@ def losses(teachers: Sequence[TeacherData]) -> str:
     said = "; ".join(
         f"{_before_or_after(teacher)}: {teacher.accepted} of {teacher.drafted} accepted" for teacher in teachers
     )
-    return _svg("losses", "Where drafts were lost", f"Stacked bars. {said}.", 0.75 + 0.42 * len(teachers), draw)
+    return svg("losses", "Where drafts were lost", f"Stacked bars. {said}.", 0.75 + 0.42 * len(teachers), draw)
 
 
 def scores(counts: Sequence[int], edges: Sequence[float], unit: str) -> str:
@@ -164,7 +175,7 @@ def scores(counts: Sequence[int], edges: Sequence[float], unit: str) -> str:
         axes.set_ylabel("drafts")
 
     said = f"Histogram of {sum(counts)} drafts from {edges[0]:.3g} to {edges[-1]:.3g}."
-    return _svg("scores", "How much drafts taught the student", said, 1.9, draw)
+    return svg("scores", "How much drafts taught the student", said, 1.9, draw)
 
 
 def curves(found: Sequence[Curve], name: str, title: str, label: str) -> str:
@@ -193,7 +204,7 @@ def curves(found: Sequence[Curve], name: str, title: str, label: str) -> str:
         for curve in found
         if curve.values[0] is not None and curve.values[-1] is not None
     ]
-    return _svg(name, title, f"Lines by optimizer step. {'; '.join(ends)}.", 1.9, draw)
+    return svg(name, title, f"Lines by optimizer step. {'; '.join(ends)}.", 1.9, draw)
 
 
 def _before_or_after(teacher: TeacherData) -> str:
@@ -208,7 +219,7 @@ def _count_axis(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(name: str, title: str, description: str, height_inches: float, draw: "Callable[[Figure], None]") -> str:
+def svg(name: str, title: str, description: str, height_inches: float, draw: "Callable[[Figure], None]") -> str:
     """The drawing as an <svg> element with title and description, no fixed size, no fixed colour, no outside name."""
     import matplotlib
     from matplotlib.figure import Figure

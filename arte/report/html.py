@@ -5,10 +5,11 @@ Drafts are a model's output and names are a user's: the template escapes all of 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from arte.report import figures, words
+from arte.report import device_drawings, devices_table, figures, words
 from arte.report.contract import Curve, Report
+from arte.report.figures import Drawing
 from arte.report.statistics import Spread
 from arte.rows import REASONS
 
@@ -24,15 +25,6 @@ _SCORE_UNITS = {
     "logprob": "gain in log-probability of the gold solution (nats a token)",
     "accuracy": "share of probes answered",
 }
-
-
-class Drawing(NamedTuple):
-    """A figure and the table of what it shows."""
-
-    svg: Any
-    header: list[str]
-    rows: list[list[str]]
-    caption: str
 
 
 def page(report: Report) -> str:
@@ -69,6 +61,12 @@ def page(report: Report) -> str:
         scores_spread=Spread.of(report.preference.draft_scores) if report.preference else None,
         score_unit=_SCORE_UNITS.get(report.preference.score, report.preference.score) if report.preference else "",
         training_figures=_training(report),
+        device_drawings=device_drawings.drawings(report),
+        latency=devices_table.latency(report),
+        rates=devices_table.rates(report),
+        budgets=devices_table.budgets(report),
+        unsteady=devices_table.unsteady(report),
+        ttft_definition=devices_table.ttft_definition(report),
         compared=words.arm_comparisons(report),
         planned={entry.stage: entry for entry in report.plan},
         settings=_flat(report.settings),

@@ -1,41 +1,39 @@
 """Speed and memory of each device file, and a verdict for each device, its accuracy included."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from arte.recipe import Bench
+from arte.rows import Item
+from arte.stages import bench_files
+from arte.tasks.task import Task
 from arte.workspace import Figures
 
 
-def bench(folder: Path, exported: Path, settings: Bench, device_names: Sequence[str]) -> Figures:
-    """Writes measurements.jsonl and verdicts.json for the GGUF files of `exported`.
+def bench(
+    folder: Path,
+    exported: Path,
+    settings: Bench,
+    device_names: Sequence[str],
+    task: Task,
+    items: Sequence[Item],
+    say: Callable[[str], None],
+) -> Figures:
+    """Writes measurements.jsonl and verdicts.json for the GGUF files and onnxruntime-genai folders of `exported`.
 
-    Each file is measured in child processes while this one sleeps. What it lost in accuracy is what its parity says.
+    Each file is measured in child processes while this one sleeps, end to end on `items` too. What it lost in accuracy
+    is what its parity says.
     """
-    from arte_export import bench as measuring
     from arte_export import devices
-    from arte_export.gate import Parity
+    from arte_export.bench import Plan, measure
 
-    measured, verdicts = [], []
-    for row in json.loads((exported / "parity.json").read_text(encoding="utf-8")):
-        if row["format"] != "gguf":
-            continue
-        measurement = measuring.measure(
-            exported / row["file"],
-            settings.prompt_tokens,
-            settings.generated_tokens,
-            settings.repeats,
-            settings.threads,
-        )
-        measured.append(measurement)
-        accuracy = Parity.model_validate(row["parity"]).task_accuracy
-        lost = None if accuracy is None else -100.0 * accuracy.difference
-        verdicts += [
-            devices.verdict(devices.load(name), measurement, accuracy_loss_points=lost).model_dump(mode="json")
-            for name in device_names
-        ]
-    with (folder / "measurements.jsonl").open("w", encoding="utf-8") as lines:
-        lines.writelines(measurement.model_dump_json() + "\n" for measurement in measured)
-    (folder / "verdicts.json").write_text(json.dumps(verdicts, indent=2), encoding="utf-8")
+    files = bench_files.measurable(exported)
+    plan = Plan(prompt_tokens=(settings.prompt_tokens,), **settings.model_dump(exclude={"prompt_tokens", "prompts"}))
+    measured = measure([bench_files.subject(file, task, items[: settings.prompts]) for file in files], plan, say)
+    losses = [bench_files.accuracy_loss_points(file) for file in files]
+    found = []
+    for name in device_names:
+        device = devices.load(name)
+        found += bench_files.judged(files, measured, losses, device, device.budget, say)
+    bench_files.keep(measured, [each.verdict for each in found], folder)
     return Figures()

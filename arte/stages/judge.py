@@ -39,7 +39,7 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
             if file.format == "gguf":
                 gguf_header.read(file.path)  # says where a broken file ends, which llama.cpp does not
             reply = lambda texts: file.answers(texts, settings.max_tokens).texts  # noqa: E731
-            return evaluate(folder, slices, _rendered(file, asked), task, reply, settings)
+            return evaluate(folder, slices, rendered(file, asked), task, reply, settings)
         from arte.generation.transformers import TransformersEngine
 
         path = models.resolve(Model(name=name)).path
@@ -48,7 +48,7 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
         return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings)
 
 
-def _rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
+def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
     """The chats as the file's own runtime and chat template put them into words. Raises ModelError."""
     from arte_export.vocabulary import Conversation
 

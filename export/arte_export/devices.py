@@ -1,7 +1,7 @@
 """Device profiles: what a machine has, and the budget that a student must hold there.
 
-A profile is a YAML file; every number in it names its source. Only what was measured on the device itself can pass or
-fail; for all others the verdict is `estimate`.
+A profile is a YAML file, named as the device; every number in it names its source. Users keep theirs in a folder of
+their own. Only what was measured on the device itself can pass or fail; for all others the verdict is `estimate`.
 """
 
 import difflib
@@ -9,132 +9,182 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from arte_export.bench import Measurement
+from arte_export.budget import Budget, Bytes, Positive
 from arte_export.errors import ExportError
 
 THIS_MACHINE = "this-machine"
 
-Bytes = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Budget(BaseModel):
-    """The most (seconds, bytes, points lost) or least (tokens per second) that is allowed; None is no limit."""
+class Cores(BaseModel):
+    """Cores of one kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ttft_s: Positive | None = None
-    tg_tok_s: Positive | None = None
-    rss_bytes: Bytes | None = None
-    size_bytes: Bytes | None = None
-    load_s: Positive | None = None
-    accuracy_loss_points: Annotated[float, Field(ge=0)] | None = None
+    kind: str = Field(description="The core's name, for instance Cortex-A76.")
+    count: Count = Field(description="How many there are.")
+    ghz: Annotated[float, Field(gt=0, le=10)] | None = Field(None, description="Highest clock, GHz.")
 
 
 class Device(BaseModel):
-    """One device. `sources` says, by field name, where each number is from."""
+    """One device. A figure that nobody publishes is left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    about: str
-    cores: Annotated[int, Field(gt=0)] | None = None
-    memory_bytes: Bytes | None = None
-    app_memory_bytes: Bytes | None = None
-    memory_bandwidth_bytes_s: Positive | None = None
-    runtimes: tuple[Literal["gguf", "onnx"], ...] = ("gguf",)
-    threads: Annotated[int, Field(gt=0)] | None = None
-    budget: Budget = Budget()
-    sources: dict[str, str] = {}
+    name: str = Field(description="The name of the file without .yaml.")
+    about: str = Field(description="Maker, chip and memory in a line.")
+    cores: tuple[Cores, ...] = Field((), description="Processor cores by kind, the fastest first.")
+    memory_bytes: Bytes | None = Field(None, description="Memory, bytes.")
+    app_memory_bytes: Bytes | None = Field(None, description="What of it one app may use, bytes.")
+    memory_bandwidth_bytes_s: Positive | None = Field(None, description="Peak of the memory bus, bytes a second.")
+    compute_flops_s: Positive | None = Field(
+        None, description="Peak of the cores that the default threads use, float32 operations a second."
+    )
+    runtimes: tuple[Literal["gguf", "onnx"], ...] = Field(("gguf",), description="What runs there.")
+    threads: Count | None = Field(None, description="Threads by default.")
+    budget: Budget = Field(Budget(), description="What a file must hold there.")
+    sources: dict[str, Words] = Field({}, description="By field: where its number is from.")
+
+    @property
+    def core_count(self) -> int | None:
+        """Cores of all kinds; None where the profile names none."""
+        return sum(each.count for each in self.cores) or None
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Device":
+        problems = []
+        stated = [field for field in NUMBERS if getattr(self, field)] + (["budget"] if self.budget != Budget() else [])
+        problems += [f"{field} names no source: add sources.{field}" for field in stated if field not in self.sources]
+        problems += [f"sources.{field} is of a field without a number" for field in self.sources if field not in stated]
+        memory, app, cores = self.memory_bytes, self.app_memory_bytes, self.core_count
+        if memory is not None and app is not None and app > memory:
+            problems.append(f"app_memory_bytes is {app}, more than the {memory} of memory_bytes")
+        if memory is not None and memory < 1 << 24:
+            problems.append(f"memory_bytes is {memory}: it is counted in bytes")
+        if self.memory_bandwidth_bytes_s is not None and self.memory_bandwidth_bytes_s < 1e8:
+            problems.append(f"memory_bandwidth_bytes_s is {self.memory_bandwidth_bytes_s:g}: it is in bytes a second")
+        if self.compute_flops_s is not None and self.compute_flops_s < 1e9:
+            problems.append(f"compute_flops_s is {self.compute_flops_s:g}: it is in operations a second")
+        if cores is not None and self.threads is not None and self.threads > cores:
+            problems.append(f"threads is {self.threads}, more than the {cores} cores")
+        if self.budget.rss_bytes is not None and app is not None and self.budget.rss_bytes > app:
+            problems.append(f"budget.rss_bytes is {self.budget.rss_bytes}, more than the {app} of app_memory_bytes")
+        if problems:
+            raise ValueError("\n  ".join(problems))
+        return self
 
 
-class Verdict(BaseModel):
-    """Whether a file holds a device's budget, and every line of it that says so."""
-
-    model_config = ConfigDict(frozen=True)
-
-    device: str
-    file: str
-    result: Literal["pass", "fail", "estimate"]
-    why: str
+NUMBERS = (
+    "cores", "memory_bytes", "app_memory_bytes", "memory_bandwidth_bytes_s", "compute_flops_s", "threads",
+)  # fmt: skip
 
 
 def folder() -> Path:
-    """Where the profiles lie: beside this module in an installed package, at the top of a checkout."""
+    """Where our profiles lie: beside this module in an installed package, at the top of a checkout."""
     installed = Path(__file__).parent / "devices_data"
     return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "devices"
 
 
-def names() -> list[str]:
-    """The known devices, in alphabetical order."""
-    return sorted(file.stem for file in folder().glob("*.yaml"))
+def names(own: Path | None = None) -> list[str]:
+    """The known devices, those of the user's folder `own` included, in alphabetical order."""
+    return sorted(_files(own))
 
 
-def load(name: str) -> Device:
-    """The profile of a known device; this-machine's cores and memory are asked of the system.
+def load(name: str, own: Path | None = None) -> Device:
+    """The profile of a known device, or of a .yaml file; this-machine's cores and memory are asked of the system.
 
-    Raises ExportError for an unknown name (with the nearest) and for a profile that is not valid.
+    Raises ExportError for an unknown name (with the nearest), for a profile that is not valid, where the profile of a
+    user has a name that is ours, and where `own` is no folder.
     """
-    if name not in names():
-        nearest = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
+    if name.endswith(".yaml"):
+        file = Path(name)
+        ours = folder() / file.name
+        if not ours.is_file() or not file.is_file():
+            return read(file)
+        if not file.samefile(ours):
+            raise _taken(file)
+        name = file.stem
+    files = _files(own)
+    if name not in files:
+        nearest = difflib.get_close_matches(name, files, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise ExportError(f"no device is called {name!r}{hint} (known: {', '.join(names())})")
-    device = read(folder() / f"{name}.yaml")
+        raise ExportError(f"no device is called {name!r}{hint} (known: {', '.join(sorted(files))})")
+    device = read(files[name])
     if name != THIS_MACHINE:
         return device
     import psutil
 
     from arte_export.runtime import cores
 
-    return device.model_copy(update={"cores": cores(), "memory_bytes": psutil.virtual_memory().total})
+    here = (Cores(kind="core of this machine", count=cores()),)
+    return device.model_copy(update={"cores": here, "memory_bytes": psutil.virtual_memory().total})
 
 
 def read(file: Path) -> Device:
     """A profile from a YAML file. Raises ExportError with every problem at once."""
+    if not file.is_file():
+        raise ExportError(f"{file}: no such file; expected a device profile")
     try:
         value: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return Device.model_validate(value)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ExportError(f"{file}: cannot be read as YAML: {error}") from None
+    if problems := _problems(value):
+        shown = "(arte devices --schema prints every field)"
+        raise ExportError("\n  ".join([f"{file} is no device profile:", *problems, shown]))
+    device = Device.model_validate(value)
+    if device.name != file.stem:
+        raise ExportError(f"{file}: name is {device.name!r}; expected {file.stem!r}, the name of the file")
+    return device
+
+
+def schema() -> dict[str, Any]:
+    """The fields of a profile as JSON schema."""
+    return Device.model_json_schema()
+
+
+def _files(own: Path | None) -> dict[str, Path]:
+    files = {file.stem: file for file in folder().glob("*.yaml")}
+    if own is None:
+        return files
+    if not own.is_dir():
+        raise ExportError(f"{own}: no such folder; expected one with device profiles (NAME.yaml)")
+    theirs = {file.stem: file for file in own.glob("*.yaml")}
+    if both := sorted(files.keys() & theirs.keys()):
+        raise _taken(theirs[both[0]])
+    return files | theirs
+
+
+def _taken(file: Path) -> ExportError:
+    return ExportError(f"{file}: {file.stem} is a profile of ours; give yours another name")
+
+
+def _problems(value: Any) -> list[str]:
+    """What is wrong with a profile, a line each: its fields, then the numbers that contradict each other."""
+    try:
+        Device.model_validate(value)
     except ValidationError as error:
-        problems = [f"  {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise ExportError("\n".join([f"{file} is no device profile:", *problems])) from None
+        found = error.errors()
+    else:
+        return []
+    told = [_told(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in found]
+    bad = {each["loc"][0] for each in found if each["loc"]}
+    if not bad or "sources" in bad:
+        return told
+    # pydantic compares fields with each other only once each is valid by itself; compare those that are
+    rest = {"name": "x", "about": "x"} | {name: field for name, field in value.items() if name not in bad}
+    rest["sources"] = {name: source for name, source in value.get("sources", {}).items() if name not in bad}
+    return told + _problems(rest)
 
 
-def verdict(device: Device, measurement: Measurement, accuracy_loss_points: float | None = None) -> Verdict:
-    """Whether the medians that were measured hold the device's budget.
-
-    `accuracy_loss_points`: accuracy of the torch model less that of the file, in points of a hundred; None where it was
-    not measured, which fails a budget that limits it.
-    """
-    result: Literal["pass", "fail", "estimate"]
-    if device.name != measurement.device or measurement.how != "measured":
-        result, why = "estimate", f"not measured on this device (measured on {measurement.device})"
-        return Verdict(device=device.name, file=measurement.file, result=result, why=why)
-    budget = device.budget
-    lines = [
-        _line("ttft_s", measurement.ttft_s.median, budget.ttft_s),
-        _line("tg_tok_s", measurement.tg_tok_s.median, budget.tg_tok_s, at_least=True),
-        _line("rss_bytes", measurement.peak_rss_bytes, budget.rss_bytes),
-        _line("size_bytes", measurement.bytes, budget.size_bytes),
-        _line("load_s", measurement.load_s.median, budget.load_s),
-        _line("accuracy_loss_points", accuracy_loss_points, budget.accuracy_loss_points),
-    ]
-    stated = [line for line in lines if line is not None]
-    result = "pass" if all(holds for holds, _ in stated) else "fail"
-    failed_first = sorted(stated, key=lambda line: line[0])
-    why = "; ".join(text for _, text in failed_first) or "no budget set"
-    return Verdict(device=device.name, file=measurement.file, result=result, why=why)
-
-
-def _line(term: str, found: float | None, limit: float | None, at_least: bool = False) -> tuple[bool, str] | None:
-    """Whether one term of the budget holds, and the sentence; None where there is no limit."""
-    if limit is None:
-        return None
-    sign = ">=" if at_least else "<="
-    if found is None:
-        return False, f"{term} not measured, budget {sign} {limit:g}"
-    holds = found >= limit if at_least else found <= limit
-    return holds, f"{term} {found:.4g} {'holds' if holds else 'misses'} {sign} {limit:g}"
+def _told(field: str, kind: str, message: str) -> str:
+    if not field:
+        return message.removeprefix("Value error, ")
+    if kind != "extra_forbidden":
+        return f"{field}: {message}"
+    known = [*Device.model_fields, *Budget.model_fields, *Cores.model_fields]
+    nearest = difflib.get_close_matches(field.rpartition(".")[2], known, n=1, cutoff=0.5)
+    return f"{field}: no such field" + (f"; did you mean {nearest[0]}?" if nearest else "")

@@ -92,12 +92,12 @@ def _answers(
     if not prompts:
         return Answers(texts=[], token_ids=[], seconds=0.0, load_s=0.0, tokens_in=0, tokens_out=0)
     start = time.perf_counter()
-    settings = _settings(folder)
-    context, ends = int(settings["context_length"]), _ends(settings)
+    settings = read_settings(folder)
+    context, ends = int(settings["context_length"]), end_tokens(settings)
     session = {"intra_op_num_threads": threads or runtime.cores()}
     overlay = {"model": {"pad_token_id": PAD, "decoder": {"session_options": session}}}
-    with _failing_as(BadModel, f"{folder}: onnxruntime-genai cannot read this folder", UNREADABLE):
-        og = _library()
+    with failing_as(BadModel, f"{folder}: onnxruntime-genai cannot read this folder", UNREADABLE):
+        og = library()
         config = og.Config(str(folder))
         config.overlay(json.dumps(overlay))
         model = og.Model(config)
@@ -122,7 +122,7 @@ def _answers(
     while waiting:
         batch = _next_batch(waiting, parallel, int(settings["vocab_size"]))
         width = max(len(row.ids) for row in batch)
-        with _failing_as(
+        with failing_as(
             ExportError, f"{folder}: onnxruntime-genai cannot run {len(batch)} prompts of {width} tokens",
             "Where memory ran out, use fewer parallel prompts; otherwise export it again",
         ):  # fmt: skip
@@ -195,9 +195,9 @@ def _take(row: _Row, token: int, ends: set[int], stop: list[str]) -> bool:
 def _vocabulary(folder: Path, texts: list[str], conversations: list[Conversation]) -> Vocabulary:
     from tokenizers import Tokenizer
 
-    settings = _settings(folder)
-    with _failing_as(BadModel, f"{folder}: onnxruntime-genai cannot read this folder", UNREADABLE):
-        tokenizer = _library().Tokenizer(_library().Config(str(folder)))
+    settings = read_settings(folder)
+    with failing_as(BadModel, f"{folder}: onnxruntime-genai cannot read this folder", UNREADABLE):
+        tokenizer = library().Tokenizer(library().Config(str(folder)))
         token_ids = [tokenizer.encode(text).tolist() for text in texts]
         tokenizer.update_options(add_special_tokens="true")
         with_specials = tokenizer.encode("a").tolist()
@@ -218,7 +218,7 @@ def _vocabulary(folder: Path, texts: list[str], conversations: list[Conversation
         eos=ends[0] if isinstance(ends, list) else ends,
         pad=settings.get("pad_token_id"),
         adds_bos=bos is not None and with_specials[:1] == [bos],
-        ends=sorted(_ends(settings)),
+        ends=sorted(end_tokens(settings)),
     )
 
 
@@ -232,7 +232,7 @@ def _render(tokenizer: Any, conversation: Conversation) -> str | None:
     return text
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def read_settings(folder: Path) -> dict[str, Any]:
     """The `model` part of genai_config.json. Raises BadModel."""
     file = folder / CONFIG
     model = read_json(file, "an onnxruntime-genai folder has its settings there").get("model")
@@ -243,12 +243,14 @@ def _settings(folder: Path) -> dict[str, Any]:
     return model
 
 
-def _ends(settings: dict[str, Any]) -> set[int]:
+def end_tokens(settings: dict[str, Any]) -> set[int]:
+    """The ids that end a generation, of what `read_settings` gave."""
     ends = settings["eos_token_id"]
     return set(ends) if isinstance(ends, list) else {ends}
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The runtime. Raises MissingExtra."""
     try:
         import onnxruntime_genai
     except ModuleNotFoundError:
@@ -257,7 +259,7 @@ def _library() -> Any:
 
 
 @contextmanager
-def _failing_as(kind: type[ExportError], what: str, advice: str) -> Iterator[None]:
+def failing_as(kind: type[ExportError], what: str, advice: str) -> Iterator[None]:
     """Turns what the runtime raises, which is always RuntimeError, into an error for the reader."""
     try:
         yield

@@ -65,6 +65,13 @@ class Model:
         # a recurrent state cannot be cut back to a shared prefix
         self.recurrent = bool(lib.llama_model_is_recurrent(pointer) or lib.llama_model_is_hybrid(pointer))
 
+    @property
+    def description(self) -> str:
+        """Architecture, size and scheme, as llama-bench names a model: `llama 256M Q4_K - Medium`."""
+        buffer = ctypes.create_string_buffer(128)
+        self.lib.llama_model_desc(self.pointer, buffer, 128)
+        return buffer.value.decode()
+
     def tokenise(self, text: str) -> list[int]:
         """Token ids; special-token text becomes special tokens, and nothing is put in front or behind."""
         data = text.encode()

@@ -15,7 +15,7 @@ TEST, UNSEEN = 10, 4
 STRICT = {"untrained": (1, 0), "unaligned": (6, 1), "arte": (8, 2)}
 """Of the 10 test and 4 unseen items, the first so many are answered rightly."""
 HOSTILE = "<script>alert('draft')</script> & \"quoted\""
-Q8, Q4 = "student-q8_0.gguf", "student-q4_k_m.gguf"
+Q8, Q4, ONNX = "student-q8_0.gguf", "student-q4_k_m.gguf", "student-onnx-int8"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -184,6 +184,72 @@ def write_files(run: Path) -> None:
     )
     write_samples(run / "export" / f"{Q8}.samples.jsonl", set(range(8)), {0, 1}, {9})
     write_samples(run / "export" / f"{Q4}.samples.jsonl", set(range(6)), {0, 1}, {9})
+
+
+def spread_of(median: float, low: float, high: float) -> dict[str, Any]:
+    return {"count": 5, "median": median, "p90": high, "min": low, "max": high}
+
+
+def write_bench(run: Path) -> None:
+    """A third file, and what a bench of today writes of all three: Q4 is unsteady, and the ONNX file is beaten."""
+    rows: list[dict[str, Any]] = []
+    told = (("gguf", Q8, 145, 50.0, 155), ("gguf", Q4, 105, 80.0, 110), ("onnx", ONNX, 168, 40.0, None))
+    for kind, file, megabytes, rate, mapped in told:
+        rows.append(
+            {"file": file, "format": kind, "bytes": megabytes * 10**6, "device": "this-machine", "how": "measured",
+             "engine": "onnxruntime-genai" if kind == "onnx" else "llama-cpp-python", "engine_version": "0.3",
+             "on": "local", "threads": 2, "prompt_tokens": 512, "generated_tokens": 128,
+             "load_cold_s": spread_of(0.41, 0.4, 0.45), "load_s": spread_of(0.052, 0.05, 0.06),
+             "ttft_s": spread_of(1.25, 1.2, 1.3), "pp_tok_s": spread_of(410.0, 400.0, 420.0),
+             "tg_tok_s": spread_of(rate, rate - 1, rate + 1),
+             "tests": [
+                 {"test": {"prompt_tokens": prompt, "generated_tokens": made, "depth_tokens": depth}, "seconds": [2.0]}
+                 for prompt, made, depth in ((512, 0, 0), (0, 128, 0), (0, 128, 1024))
+             ],
+             "inter_token_s": {"count": 640, "p50": 1 / rate, "p90": 1.5 / rate, "p99": 2 / rate},
+             "end_to_end": {"prompts": 8, "tokens_in": 800, "tokens_out": 400, "seconds": spread_of(2.2, 2.1, 2.4),
+                            "ttft_s": spread_of(0.3, 0.2, 0.4)},
+             "peak_rss_bytes": (megabytes + 95) * 10**6, "mapped_bytes": mapped and mapped * 10**6,
+             "energy_j_per_token": None,
+             "sweep": [{"threads": count, "pp_tok_s": 205.0 * count, "tg_tok_s": rate * count / 2} for count in (1, 2)],
+             "unsteady": ["rounds of tg128 lie 9% apart"] if file == Q4 else []}
+        )  # fmt: skip
+    write_jsonl(run / "bench" / "measurements.jsonl", rows)
+    exported = json.loads((run / "export" / "parity.json").read_text("utf-8"))
+    third = exported[0] | {"file": ONNX, "format": "onnx", "scheme": "int8", "bytes": 168_000_000}
+    write_json(run / "export" / "parity.json", [*exported, third])
+    write_samples(run / "export" / f"{ONNX}.samples.jsonl", set(range(6)), {0, 1}, {9})
+
+
+def write_verdicts(run: Path) -> None:
+    """Q8 passes and Q4 fails on this machine; of pixel-8 there is an estimate, and of jetson no budget."""
+    first = {"term": "ttft_s", "sign": "<=", "limit": 2, "value": 1.25, "spread": spread_of(1.25, 1.2, 1.3),
+             "low": None, "high": None, "result": "pass", "text": "ttft_s 1.25 holds <= 2"}  # fmt: skip
+    memory = {"term": "rss_bytes", "sign": "<=", "limit": 220_000_000, "value": 240_000_000, "spread": None,
+              "low": None, "high": None, "result": "fail", "text": "rss_bytes 2.4e+08 misses <= 2.2e+08"}  # fmt: skip
+    lost = {"term": "accuracy_loss_points", "sign": "<=", "limit": 2, "value": None, "result": "fail",
+            "text": "accuracy_loss_points not measured, budget <= 2"}  # fmt: skip
+    decode = {"term": "tg_tok_s", "sign": ">=", "limit": 15, "value": 40.0, "spread": None, "low": 25.0, "high": 64.0,
+              "result": "likely hold", "text": "tg_tok_s about 40 (25 to 64) would likely hold >= 15"}  # fmt: skip
+    unknown = {"term": "ttft_s", "sign": "<=", "limit": 1, "value": None, "low": None, "high": None, "result": "open",
+               "text": "ttft_s unknown (the profile has no peak compute), budget <= 1"}  # fmt: skip
+    write_json(
+        run / "bench" / "verdicts.json",
+        [
+            {"device": "this-machine", "file": Q4, "result": "pass", "why": "", "lines": [first]},
+            {"device": "this-machine", "file": Q8, "result": "fail", "why": "", "lines": [first, memory, lost]},
+            {"device": "pixel-8", "file": Q4, "result": "estimate", "why": "", "lines": [unknown, decode]},
+            {"device": "jetson", "file": Q4, "result": "pass", "why": "no budget set", "lines": []},
+        ],
+    )
+
+
+@pytest.fixture
+def benched(run_folder: Path) -> Path:
+    """A whole run whose bench is of today; that of `run_folder` is of before lines, sweeps and latencies were kept."""
+    write_bench(run_folder)
+    write_verdicts(run_folder)
+    return run_folder
 
 
 @pytest.fixture

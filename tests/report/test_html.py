@@ -85,9 +85,10 @@ def test_names_in_figures_are_escaped(run_folder: Path) -> None:
 
 def test_every_figure_has_a_name_and_its_numbers_in_a_table(whole: Page, run_folder: Path) -> None:
     report = gather(run_folder)
-    # Accuracy, drafts, scores, DPO loss and reward accuracy, SFT loss.
-    assert whole.tags.count("svg") == 6
-    for name in ("accuracy", "losses", "scores", "align-loss", "align-rewards-accuracies", "distill-loss"):
+    # Accuracy, size and latency, memory, drafts, scores, DPO loss and reward accuracy, SFT loss.
+    assert whole.tags.count("svg") == 8
+    names = ("accuracy", "pareto-1", "memory-1", "losses", "scores", "align-loss", "align-rewards-accuracies")
+    for name in (*names, "distill-loss"):
         assert {f"{name}-title", f"{name}-desc"} <= set(whole.ids)
     shown = {percent(row.accuracy) for row in report.accuracy if row.artefact == "model"}
     assert shown <= set(whole.cells)
@@ -106,6 +107,58 @@ def test_colours_come_from_the_page(run_folder: Path) -> None:
     assert "#0a0a0" not in drawings
     assert "#0b0b0" not in drawings
     assert "prefers-color-scheme: dark" in text
+
+
+def test_a_budget_is_shown_line_by_line(benched: Path) -> None:
+    found = Page(page(gather(benched)))
+    # Title and demand; figure, range and mark; of what was not measured only that.
+    shown = [
+        "First tokenat most 2\u00a0s", "Peak memoryat most 220\u00a0MB", "Accuracy lostat most 2\u00a0points",
+        "1.251.20 to 1.30✓ pass", "240 MB✗ fail", "not measured✗ fail", "✓ pass", "✗ fail",
+        "Decodeat least 15\u00a0tok/s", "40.025.0 to 64.0≈ likely hold", "not known? open", "≈ estimate",
+    ]  # fmt: skip
+    assert [cell for cell in shown if cell not in found.cells] == []
+    assert "First token unknown (the profile has no peak compute), budget <= 1." in found.text
+    assert "nothing here was measured on this device, so no line passes or fails" in found.text
+    assert "Nothing was demanded of the files on jetson" in found.text
+    assert found.tags.count("svg") == 9  # the threads too
+
+
+def test_latency_is_shown_in_detail(benched: Path) -> None:
+    report = gather(benched)
+    found = Page(page(report))
+    row = found.cells.index("Token p50ms") - 4
+    assert found.cells[row : row + 9] == [
+        "File", "Cold loads", "Warm loads", "First tokens", "Token p50ms", "p90ms", "p99ms", "Task answers", "Threads"
+    ]  # fmt: skip
+    # 80 tokens a second: 12.5 ms a token at the median, 1.5 and 2 times that at p90 and p99
+    start = found.cells.index("gguf q4_k_m± unsteady", row)
+    assert found.cells[start + 1 : start + 9] == [
+        "0.410.40 to 0.45", "0.0520.050 to 0.060", "1.251.20 to 1.30", "12.5", "18.8", "25.0", "2.202.10 to 2.40", "2"
+    ]  # fmt: skip
+    assert "gguf q4_k_m: rounds of tg128 lie 9% apart." in found.text
+    assert found.text.count("± unsteady") == 5  # files, latency, its reason, tests, budget
+    assert "TTFT: from a prompt that is already tokenized" in found.text
+    assert {"pp512", "tg128", "tg128 @ d1024", "256", "64.0"} <= set(found.cells)  # 512 and 128 tokens in 2 s
+
+
+def test_an_older_bench_is_still_shown(run_folder: Path) -> None:
+    text = Page(page(gather(run_folder))).text
+    assert "gguf q4_k_m: ✓ pass. No budget is set." in text
+    assert "300 MB" in text
+    for absent in ("TTFT", "threads was", "Latency in detail", "unsteady", "Every prompt length"):
+        assert absent not in text
+
+
+def test_names_of_devices_are_escaped(benched: Path) -> None:
+    report = gather(benched)
+    hostile = "<i>$x$&"
+    verdicts = [row.model_copy(update={"device": hostile}) for row in report.verdicts]
+    measurements = [row.model_copy(update={"unsteady": [hostile], "device": hostile}) for row in report.measurements]
+    text = page(report.model_copy(update={"verdicts": verdicts, "measurements": measurements}))
+    assert "<i>" not in text
+    assert text.count("&lt;i&gt;$x$&amp;") == 5  # heading, budget in the figure, a reason for each of three files
+    Page(text)
 
 
 def test_the_data_is_named_first(whole: Page) -> None:
