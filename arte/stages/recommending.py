@@ -18,6 +18,7 @@ def recommend(run: Path, device: "Device", budget: "Budget", say: Callable[[str]
     `run` is a run folder, or one that `arte bench --out` wrote (accuracy is known of a run alone). Measurements of this
     machine are scaled to another device and stay estimates. Raises WorkspaceError where nothing was measured.
     """
+    from arte_export import devices
     from arte_export import recommend as choosing
     from arte_export.measurement import Measurement
     from arte_export.verdicts import verdict
@@ -32,7 +33,7 @@ def recommend(run: Path, device: "Device", budget: "Budget", say: Callable[[str]
     measured = [Measurement.model_validate_json(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     files = [run / "export" / each.file for each in measured]
     losses = [bench_files.accuracy_loss_points(file) for file in files]
-    if all(each.device == device.name for each in measured):
+    if any(each.device != devices.THIS_MACHINE for each in measured) or device.name == devices.THIS_MACHINE:
         verdicts = [verdict(device.name, budget, each, loss) for each, loss in zip(measured, losses, strict=True)]
     else:
         verdicts = [each.verdict for each in bench_files.judged(files, measured, losses, device, budget, say)]
@@ -56,11 +57,14 @@ def _lines(found: object, device: str, run: Path) -> list[str]:
         ]
     chosen = found.chosen
     loss = "" if chosen.accuracy_loss_points is None else f", {-chosen.accuracy_loss_points:+.1f} points"
-    kind = "holds" if chosen.verdict.result == "pass" else "would likely hold (estimated, not measured there)"
+    kind = "holds" if chosen.verdict.result == "pass" else "misses no line of"
     lines = [f"{chosen.file} ({chosen.bytes / 1e6:,.0f} MB{loss}) {kind} the budget of {device}"]
     lines += [f"  {line.result:11s} {line.text}" for line in chosen.verdict.lines]
+    if chosen.verdict.result == "estimate":
+        lines.append("  estimated, not measured there: arte bench FILE --on ssh:HOST or adb:SERIAL makes it sure")
     if found.other is not None:
-        lines.append(f"{found.other.file} is more accurate, and misses:")
+        known = None not in (found.other.accuracy_loss_points, chosen.accuracy_loss_points)
+        lines.append(f"{found.other.file} is {'more accurate' if known else 'the next larger'}, and misses:")
         lines += [f"  {line}" for line in found.missed]
     file = run / "export" / chosen.file
     if file.exists():

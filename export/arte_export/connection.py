@@ -41,8 +41,7 @@ def client(name: str, command: list[str], limit_s: float, install: str, source: 
     """Runs the program that holds the connection. Its standard input is `source`, or else a pipe that stays empty and
     open as long as this process lives: the other side sees the end of either.
 
-    Raises ExportError where the
-    program is not installed (`install` says how to) or takes longer than `limit_s`.
+    Raises ExportError where the program is not installed (`install` says how to) or takes longer than `limit_s`.
     """
     ours, theirs = os.pipe()
     try:

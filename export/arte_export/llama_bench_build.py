@@ -1,7 +1,7 @@
 """The llama-bench program, built from the llama.cpp source of the installed llama-cpp-python.
 
-The source distribution of the same version is fetched with pip, unpacked and built with cmake, for the processor at hand
-as the library is. It holds llama.cpp inside itself, so it can be carried to a machine of the same kind.
+The source distribution of the same version is fetched with pip, unpacked and built with cmake, for the processor at
+hand as the library is. It holds llama.cpp inside itself, so it can be carried to a machine of the same kind.
 """
 
 import fcntl
