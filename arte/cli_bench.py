@@ -152,6 +152,7 @@ def _print(found: "list[Benched]", shape: Shape) -> None:
     from arte_export.measurement import TTFT_DEFINITION
     from rich.console import Console
 
+    from arte.machine import cpu_name
     from arte.report import bench_table
 
     measured = [each.measurement for each in found]
@@ -163,7 +164,12 @@ def _print(found: "list[Benched]", shape: Shape) -> None:
         for line in [*bench_table.further(measured), *bench_table.verdicts([each.verdict for each in found])]:
             typer.echo(line)
     else:
-        rows = [row for measurement in measured for row in llama_bench.rows(measurement)]
+        here = cpu_name()
+        rows = [
+            row
+            for measurement in measured
+            for row in llama_bench.rows(measurement, here if measurement.on == "local" else "")
+        ]
         written = {
             Shape.LLAMA_BENCH: llama_bench.json_text,
             Shape.MARKDOWN: llama_bench.markdown_text,

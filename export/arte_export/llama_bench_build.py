@@ -95,12 +95,10 @@ def unpack(archive: Path, into: Path) -> Path:
                         f"the source distribution of {PACKAGE}. Nothing was built"
                     )
             if (size := sum(member.size for member in members)) > LARGEST_UNPACKED_BYTES:
-                raise DownloadFailed(
-                    f"{archive.name}: {size / 1e9:.1f} GB unpacked, expected 0.4 GB. Nothing was built"
-                )
+                raise DownloadFailed(f"{archive.name}: {size / 1e9:.1f} GB unpacked, expected 0.4. Nothing was built")
             opened.extractall(into, members, filter="data")
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DownloadFailed(f"{archive.name}: cannot be unpacked ({error}); try again") from None
+        raise DownloadFailed(f"{archive.name}: cannot be unpacked ({error}); give the command again") from None
     sources = list(into.glob("*/vendor/llama.cpp/CMakeLists.txt"))
     if len(sources) != 1:
         raise DownloadFailed(f"{archive.name}: {len(sources)} copies of llama.cpp in it; expected vendor/llama.cpp")
@@ -144,17 +142,14 @@ def _compile(source: Path, build: Path, lock: int) -> Path:
     else:
         given = []
     jobs = str(os.cpu_count() or 1)
-    for command in (
-        ["cmake", "-S", str(source), "-B", str(build), *OPTIONS, *given],
-        ["cmake", "--build", str(build), "--target", "llama-bench", "--parallel", jobs],
+    for step, command in (
+        ("configuring", ["cmake", "-S", str(source), "-B", str(build), *OPTIONS, *given]),
+        ("building", ["cmake", "--build", str(build), "--target", "llama-bench", "--parallel", jobs]),
     ):
         code, said = _ran(command, lock)
         if code != 0:
             last = "\n".join(f"  | {line}" for line in said.splitlines()[-12:])
-            raise ExportError(
-                f"cmake {command[1]} ended with {code} while building llama-bench; the end of what it said, which names "
-                f"what is missing:\n{last}"
-            )
+            raise ExportError(f"cmake ended with {code} while {step} llama-bench; what it said last:\n{last}")
     return build / "bin" / "llama-bench"
 
 

@@ -105,7 +105,7 @@ def measure(connection: Connection, file: Path, device: str, settings: Settings)
     found = _measurement(file, rows, loads, watched)
     unsteady = [f"{threads} threads on {machine.cores} cores"] if threads > machine.cores else []
     if hot:
-        unsteady.append(f"the battery had up to {max(hot):.0f} °C")
+        unsteady.append(f"the battery had up to {max(hot):.1f} °C")
     unsteady += [said for each in found.tests if (said := noise.disagreement(each.test.name, each.tok_s))]
     return found.model_copy(update={"device": device, "on": connection.name, "threads": threads, "unsteady": unsteady})
 
@@ -118,31 +118,36 @@ def _prepared(place: _Place, file: Path, carried: Path | None) -> str:
             f"{place.connection.name}: the folder {place.folder} cannot be made: {ran.err.strip()[-200:]}; the user "
             "there must be allowed to write there"
         )
-    _pushed(place, RUNNER, "runner.sh")
+    files = {"runner.sh": RUNNER, "model.gguf": file} | ({} if carried is None else {"llama-bench": carried})
+    for name, source in files.items():
+        ran = place.connection.push(source, f"{place.folder}/{name}")
+        if ran.code != 0:
+            raise _not_copied(place.connection, source, ran.err.strip()[-300:])
+    _verify(place, files)
     if carried is not None:
-        _pushed(place, carried, "llama-bench")
-        place.connection.run(f"chmod 755 {shlex.quote(f'{place.folder}/llama-bench')}")
-    _pushed(place, file, "model.gguf")
-    assert carried is not None or place.machine.llama_bench is not None
-    return "./llama-bench" if carried is not None else str(place.machine.llama_bench)
+        return "./llama-bench"
+    assert place.machine.llama_bench is not None  # remote_machine.check saw to it
+    return place.machine.llama_bench
 
 
-def _pushed(place: _Place, file: Path, name: str) -> None:
-    """Copies a file, and has its size and, where the machine can, its SHA-256 compared."""
-    to = f"{place.folder}/{name}"
-    size = file.stat().st_size
-    ran = place.connection.push(file, to)
-    said = ran.err.strip()[-300:]
-    if ran.code == 0:
-        counted = place.connection.run(f"wc -c <{shlex.quote(to)}; sha256sum <{shlex.quote(to)}", place.limit_s)
-        arrived, _, digest = counted.out.strip().partition("\n")
-        digest = digest.split(" ")[0]
-        if arrived.strip() == str(size) and (not digest or digest == package_index.file_sha256(file)):
-            return
-        said = f"{arrived.strip() or 'no'} bytes arrived of {size}, SHA-256 {digest or 'not known'}"
-    raise ExportError(
-        f"{place.connection.name}: {file.name} could not be copied: {said}. What had arrived was removed; free some "
-        "space there if its disk is full, and give the same command again"
+def _verify(place: _Place, files: dict[str, Path]) -> None:
+    """Compares sizes and, where the machine can, SHA-256; makes the program one that may run."""
+    each = (f'echo "$(wc -c <{name}) $(sha256sum <{name} 2>/dev/null)"' for name in files)
+    steps = [f"cd {shlex.quote(place.folder)}", "chmod 700 *", *each]
+    lines = place.connection.run("; ".join(steps), place.limit_s).out.splitlines()
+    for (name, source), line in zip(files.items(), lines or [""] * len(files), strict=True):
+        size, digest = [*line.split(), "", ""][:2]
+        expected = source.stat().st_size
+        if size != str(expected) or (digest and digest != package_index.file_sha256(source)):
+            raise _not_copied(
+                place.connection, source, f"{size or 'no'} bytes arrived of {expected} as {name}, SHA-256 {digest}"
+            )
+
+
+def _not_copied(connection: Connection, file: Path, said: str) -> ExportError:
+    return ExportError(
+        f"{connection.name}: {file.name} could not be copied: {said}. What had arrived was removed; free some space "
+        "there if its disk is full, and give the same command again"
     )
 
 

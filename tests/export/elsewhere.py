@@ -13,6 +13,7 @@ TESTS = [
     Test(prompt_tokens=0, generated_tokens=16, depth_tokens=32),
 ]
 SETTINGS = Settings(tests=TESTS, repeats=3, threads=1, limit_s=60)
+ONE_TEST = Settings(tests=TESTS[:1], repeats=3, threads=1, limit_s=60)
 
 PROGRAM = r"""#!/bin/sh
 # samples of 0.25, 0.5 and 1 s; of 0.05 s for one repeat
@@ -39,7 +40,7 @@ echo '"samples_ns": [ '$samples' ], "samples_ts": [ 4, 2, 1 ]} ]'
 """
 
 
-def program(place: Path, before: str = "sleep 0.3") -> Path:
+def program(place: Path, before: str = "sleep 0.02") -> Path:
     """Writes the stand-in; `before` is what it does first."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(PROGRAM.replace("BEFORE", before))

@@ -1,8 +1,8 @@
 """A stand-in for adb that speaks its command line on a folder of this machine: devices, -s, push, shell, dumpsys.
 
 FAKE_ADB_ROOT is the device's file system, and what lies in it outside /data/local/tmp sets the device's state:
-`state` (offline, unauthorized, full), `heat` (tenths of °C, one a line; the last holds), `unplug` (the shell command that
-has this text is cut off). `log` gets a line for each call.
+`state` (offline, unauthorized, full), `heat` (tenths of °C, one a line; the last holds), `unplug` (the shell command
+that has this text is cut off). `log` gets a line for each call.
 """
 
 import os
@@ -48,16 +48,18 @@ def battery() -> None:
 def shell(command: str) -> None:
     if command == "dumpsys battery":
         return battery()
-    unplug = said("unplug")
-    running = subprocess.Popen(["sh", "-c", here(command)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
-    if unplug and unplug in command:
+    cut_off = bool(said("unplug")) and said("unplug") in command
+    running = subprocess.Popen(
+        ["sh", "-c", here(command)], cwd=ROOT, stdin=subprocess.PIPE if cut_off else None, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    if cut_off:
         time.sleep(0.7)
         (ROOT / "state").write_text("gone")
         assert running.stdin is not None
-        running.stdin.close()  # as adbd does
-        sys.exit(1)  # and adb says nothing
-    out, err = running.communicate(sys.stdin.buffer.read() if not sys.stdin.closed and False else None)
+        running.stdin.close()  # adbd does so on the device
+        sys.exit(1)  # and adb says nothing here
+    out, err = running.communicate()
     sys.stdout.buffer.write(there(out))
     sys.stderr.buffer.write(there(err))
     sys.stdout.flush()

@@ -135,8 +135,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         subject(tmp_path / "text.gguf")
     with pytest.raises(BadModel, match=r"none\.gguf: no such file"):
         subject(tmp_path / "none.gguf")
-    with pytest.raises(BadModel, match="config"):
-        subject(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadModel, match=r"empty.*config\.json"):
+        subject(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("kind", ["gguf", "onnx", "torch"])
