@@ -134,7 +134,11 @@ def json_text(found: Sequence[Row]) -> str:
 
 def jsonl_text(found: Sequence[Row]) -> str:
     """As `llama-bench -o jsonl`: one test a line."""
-    return "".join("{" + ", ".join(_pairs(row)) + "}\n" for row in found)
+    lines = []
+    for row in found:
+        *fields, rates = _pairs(row)
+        lines.append("{" + ", ".join(fields) + "," + rates + "}\n")
+    return "".join(lines)
 
 
 def csv_text(found: Sequence[Row]) -> str:

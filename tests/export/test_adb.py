@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from arte_export import remote, remote_machine
+from arte_export.adb import Adb
+from arte_export.connection import Ran
 from arte_export.errors import ChildDied, ExportError
 from arte_export.measurement import Measurement
 
@@ -139,6 +141,22 @@ def test_a_phone_that_is_unplugged_while_it_measures(root: Path, data: Path, fil
     assert elsewhere.left(data, within_s=10) == []  # the device is out of reach: its own runner did that
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+class Interrupted(Adb):
+    """Ctrl-C is pressed when the program has been started for the first time."""
+
+    def run(self, script: str, limit_s: float = 60.0) -> Ran:
+        ran = super().run(script, limit_s)
+        if "runner.sh" in script and "exec" in script:
+            raise KeyboardInterrupt
+        return ran
+
+
+def test_an_interrupt_leaves_nothing(data: Path, file: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        remote.measure(Interrupted("PHONE1"), file, "pixel-8", elsewhere.ONE_TEST)
+    assert elsewhere.left(data) == []
 
 
 def test_what_dead_processes_of_ours_left_is_removed_and_what_others_left_is_not(data: Path, file: Path) -> None:

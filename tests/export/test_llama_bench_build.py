@@ -49,16 +49,6 @@ def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> N
     monkeypatch.setenv("PATH", str(folder))
 
 
-def pip(monkeypatch: pytest.MonkeyPatch, folder: Path, index: Path | None) -> None:
-    """pip sees no index but this folder."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    if index is not None:
-        monkeypatch.setenv("PIP_FIND_LINKS", str(index))
-        monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
-    monkeypatch.setenv("TMPDIR", str(folder))
-
-
 def nothing_left(home: Path) -> None:
     assert sorted(path.name for path in (home / "tools").iterdir()) == [f".llama-bench-{LIBRARY}.lock"]
 
@@ -117,7 +107,8 @@ def test_what_is_missing_on_the_machine_is_named(tmp_path: Path, monkeypatch: py
 
 def test_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(tmp_path / "bin", monkeypatch, cmake="exit 0", cxx="exit 0")
-    pip(monkeypatch, tmp_path, None)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     with pytest.raises(DownloadFailed, match=f"llama-cpp-python {LIBRARY} could not be downloaded: pip: "):
         llama_bench_build.build(tmp_path / "home")
     nothing_left(tmp_path / "home")
