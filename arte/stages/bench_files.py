@@ -60,7 +60,7 @@ def elsewhere(
 
     settings = remote.Settings(
         tests=[*plan.headline, *plan.further], repeats=plan.repeats, threads=plan.threads or device.threads,
-        llama_bench=llama_bench or llama_bench_build.found(models.arte_home()),
+        llama_bench=llama_bench, built_here=llama_bench_build.found(models.arte_home()),
     )  # fmt: skip
     found = []
     connection = remote.connect(on)
