@@ -5,6 +5,7 @@ Absent is null, never 0. Accuracies and differences are shares (0.412), times ar
 
 from typing import Any, Literal
 
+from arte_export.measurement import InterToken, Swept, Test
 from pydantic import BaseModel, ConfigDict, Field
 
 from arte.report.statistics import Spread
@@ -186,20 +187,6 @@ class Artefact(OpenPart):
     parity: Parity | None = None
 
 
-class Test(OpenPart):
-    """In llama-bench's terms: `pp512` is prompt_tokens=512, `tg128` is generated_tokens=128."""
-
-    prompt_tokens: int
-    generated_tokens: int
-    depth_tokens: int = 0
-
-    @property
-    def name(self) -> str:
-        """`pp512`, `tg128`, `tg128 @ d1024`."""
-        kind = f"pp{self.prompt_tokens}" if self.prompt_tokens else f"tg{self.generated_tokens}"
-        return f"{kind} @ d{self.depth_tokens}" if self.depth_tokens else kind
-
-
 class Timed(OpenPart):
     """A test and the seconds of each of its runs."""
 
@@ -213,15 +200,6 @@ class Timed(OpenPart):
         return Spread.of(tokens / seconds for seconds in self.seconds)
 
 
-class InterToken(OpenPart):
-    """Seconds from one generated token to the next."""
-
-    count: int
-    p50: float
-    p90: float
-    p99: float
-
-
 class EndToEnd(OpenPart):
     """Real task prompts, answered one at a time."""
 
@@ -230,14 +208,6 @@ class EndToEnd(OpenPart):
     tokens_out: int
     seconds: Spread
     ttft_s: Spread
-
-
-class Swept(OpenPart):
-    """Median rates at one number of threads."""
-
-    threads: int
-    pp_tok_s: float
-    tg_tok_s: float
 
 
 class Measurement(OpenPart):

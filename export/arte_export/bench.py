@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from arte_export import bench_engine, child, noise, runtime
+from arte_export import bench_engine, child, device_file, noise, runtime
 from arte_export.errors import BadModel, ExportError
 from arte_export.measurement import EndToEnd, Engine, Frozen, InterToken, Measurement, Swept, Test, Timed
 from arte_export.spread import spread
@@ -74,9 +74,7 @@ class Subject(Frozen):
     @property
     def bytes(self) -> int:
         """Of the file, or of all files of the folder."""
-        if self.path.is_file():
-            return self.path.stat().st_size
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        return device_file.size_bytes(self.path)
 
 
 @dataclass
@@ -92,7 +90,7 @@ class Gathered:
 def subject(path: Path, home: Path, prompts: Sequence[str] = ()) -> Subject:
     """What is at a path. Raises BadModel where it is neither a .gguf file, an ONNX folder nor a model folder, or one
     that cannot be measured."""
-    from arte_export import device_file, model_folder
+    from arte_export import model_folder
 
     path = path.resolve()
     if not path.exists():

@@ -28,6 +28,13 @@ def recognised(path: Path, home: Path) -> "DeviceFile | None":
     return None if form is None else DeviceFile(path=path, format=form, scheme=None, home=home)
 
 
+def size_bytes(path: Path) -> int:
+    """The size of a file, or of all files of a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
 class DeviceFile(BaseModel):
     """`path` is a .gguf file or an ONNX folder; `home` is where the tools of ours lie (converter, environments).
 
@@ -48,9 +55,7 @@ class DeviceFile(BaseModel):
     @property
     def bytes(self) -> int:
         """The size of the file, or of all files of the folder."""
-        if self.path.is_file():
-            return self.path.stat().st_size
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        return size_bytes(self.path)
 
     @contextmanager
     def logits(self, longest: int) -> Iterator[LogitsOf]:

@@ -73,13 +73,15 @@ def install(home: Path) -> Path:
 
 
 def _build(place: Path, lock: int) -> None:
-    code, said = _run([sys.executable, "-I", "-m", "venv", str(place)], lock)
+    code, said = run_locked([sys.executable, "-I", "-m", "venv", str(place)], lock)
     if code != 0:
         last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
         raise ExportError(f"{sys.executable} -m venv {place} failed: {last}; this Python needs its venv and ensurepip")
     # -I: neither PYTHONPATH nor the user's own packages count as installed
     command = [str(place / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    code, said = _run([*command, "--progress-bar=off", "--only-binary=:all:", f"--requirement={REQUIREMENTS}"], lock)
+    code, said = run_locked(
+        [*command, "--progress-bar=off", "--only-binary=:all:", f"--requirement={REQUIREMENTS}"], lock
+    )
     if code != 0:
         raise DownloadFailed(
             f"the packages of onnx-optimum could not be installed: {package_index.why(said, code)}. "
@@ -87,8 +89,9 @@ def _build(place: Path, lock: int) -> None:
         )
 
 
-def _run(command: list[str], lock: int) -> tuple[int, str]:
-    # The lock's descriptor goes along: were this process killed, the lock would be held until pip has ended too.
+def run_locked(command: list[str], lock: int) -> tuple[int, str]:
+    """Exit code and output of a command. The lock's descriptor goes along: were this process killed, the lock would be
+    held until the command has ended too."""
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

@@ -10,10 +10,10 @@ here times the ratio of the two bandwidths (or computes), and the bytes only say
 The interval: on the other device the same runtime is taken to reach between half and twice the efficiency it has here,
 but not more than the bound itself. Why a factor of two: kernels differ by instruction set, published peaks of a bus are
 not reached (60 to 90 % of them usually), and phones lower their clocks. It is widened by the spread measured here. It
-is a judgement, not a confidence interval; docs/devices.md says how it did where it could be checked.
+is a judgement, not a confidence interval, and was not checked on a second machine yet.
 """
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +55,7 @@ class Estimate(Frozen):
     figures: dict[str, Estimated]
 
 
+@cache
 def measure_here(threads: int) -> Machine:
     """Bandwidth and compute of this machine, about three seconds in a child process."""
     call = partial(_measure, threads)

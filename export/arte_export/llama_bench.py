@@ -162,19 +162,9 @@ def markdown_text(found: Sequence[Row]) -> str:
         number = row.model_n_params
         parameters = f"{number / 1e6:.2f} M" if number < 10**9 else f"{number / 1e9:.2f} B"
         rate = f"{row.avg_ts:.2f} ± {row.stddev_ts:.2f}"
-        lines.append(
-            _line([row.model_type, size, parameters, row.backends, str(row.n_threads), test_name(_test(row)), rate])
-        )
+        lines.append(_line([row.model_type, size, parameters, row.backends, str(row.n_threads), _test(row).name, rate]))
     builds = dict.fromkeys(f"build: {row.build_commit} ({row.build_number})" for row in found)
     return "\n".join([*lines, "", *builds]) + "\n"
-
-
-def test_name(test: Test) -> str:
-    """`pp512`, `tg128 @ d1024`, and `pp512+tg128` for both after each other."""
-    if not (test.prompt_tokens and test.generated_tokens):
-        return test.name
-    depth = f" @ d{test.depth_tokens}" if test.depth_tokens else ""
-    return f"pp{test.prompt_tokens}+tg{test.generated_tokens}{depth}"
 
 
 def _test(row: Row) -> Test:

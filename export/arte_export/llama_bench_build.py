@@ -9,14 +9,13 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
-from arte_export import package_index
+from arte_export import environment, package_index
 from arte_export.errors import DownloadFailed, ExportError, MissingExtra
 
 PACKAGE = "llama-cpp-python"
@@ -123,7 +122,7 @@ def _require_tools(tools: Path) -> None:
 def _download(work: Path, number: str, lock: int) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
     command += ["--progress-bar=off", f"--no-binary={PACKAGE}", f"--dest={work}", f"{PACKAGE}=={number}"]
-    code, said = _ran(command, lock)
+    code, said = environment.run_locked(command, lock)
     if code != 0:
         raise DownloadFailed(
             f"the source of {PACKAGE} {number} could not be downloaded: {package_index.why(said, code)}. Only "
@@ -146,21 +145,8 @@ def _compile(source: Path, build: Path, lock: int) -> Path:
         ("configuring", ["cmake", "-S", str(source), "-B", str(build), *OPTIONS, *given]),
         ("building", ["cmake", "--build", str(build), "--target", "llama-bench", "--parallel", jobs]),
     ):
-        code, said = _ran(command, lock)
+        code, said = environment.run_locked(command, lock)
         if code != 0:
             last = "\n".join(f"  | {line}" for line in said.splitlines()[-12:])
             raise ExportError(f"cmake ended with {code} while {step} llama-bench; what it said last:\n{last}")
     return build / "bin" / "llama-bench"
-
-
-def _ran(command: list[str], lock: int) -> tuple[int, str]:
-    # The lock's descriptor goes along: were this process killed, the lock would be held until the build has ended too.
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lock],
-        check=False,
-    )
-    return done.returncode, done.stdout.decode(errors="replace")

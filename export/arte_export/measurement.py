@@ -32,8 +32,9 @@ class Test(Frozen):
 
     @property
     def name(self) -> str:
-        """As llama-bench writes it: `pp512`, `tg128 @ d1024`."""
-        kind = f"pp{self.prompt_tokens}" if self.prompt_tokens else f"tg{self.generated_tokens}"
+        """As llama-bench writes it: `pp512`, `tg128 @ d1024`, `pp512+tg128` for both after each other."""
+        parts = (("pp", self.prompt_tokens), ("tg", self.generated_tokens))
+        kind = "+".join(f"{what}{tokens}" for what, tokens in parts if tokens)
         return f"{kind} @ d{self.depth_tokens}" if self.depth_tokens else kind
 
 

@@ -182,8 +182,8 @@ def _row(watched: Watched, test: Test, connection: Connection) -> llama_bench.Ro
     tests = [each.test for each in llama_bench.timed(found)]
     if tests != [test]:
         raise ExportError(
-            f"{connection.name}: llama-bench measured {', '.join(map(llama_bench.test_name, tests))}, asked for was "
-            f"{llama_bench.test_name(test)}; its version may be older or newer than what is understood here"
+            f"{connection.name}: llama-bench measured {', '.join(each.name for each in tests)}, asked for was "
+            f"{test.name}; its version may be older or newer than what is understood here"
         )
     return found[0]
 
