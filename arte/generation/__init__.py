@@ -1,8 +1,8 @@
 """Where text comes from: one small protocol, a file an engine.
 
 An engine turns prompts into answers. What is drawn for a prompt depends on its own seed alone, not on its neighbours'
-draws, and an engine given the same batch again answers the same: that is what lets a killed run continue as if it had
-never stopped.
+draws (their number changes how the model's sums round, which seldom turns a draw), and an engine given the same batch
+again answers the same: that is what lets a killed run continue as if it had never stopped.
 """
 
 from collections.abc import Sequence

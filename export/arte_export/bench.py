@@ -131,7 +131,7 @@ def measure(subjects: Sequence[Subject], plan: Plan, say: Say = lambda _: None, 
         for each in order:
             say(f"round {number + 1} of {plan.rounds}: {each.path.name}")
             one_round(each, found[each.path], plan, seed + number)
-    return [_whole(each, found[each.path], sweeps[each.path], plan, say) for each in subjects]
+    return [whole(each, found[each.path], sweeps[each.path], plan, say) for each in subjects]
 
 
 def one_round(each: Subject, found: Gathered, plan: Plan, seed: int) -> bench_engine.Runs:
@@ -171,7 +171,8 @@ def check_memory(path: Path, file_bytes: int, available_bytes: int) -> None:
         )
 
 
-def _whole(each: Subject, found: Gathered, sweep: list[Swept], plan: Plan, say: Say) -> Measurement:
+def whole(each: Subject, found: Gathered, sweep: list[Swept], plan: Plan, say: Say = lambda _: None) -> Measurement:
+    """What was gathered in at least one round, with the loads, the further tests and the answers measured now."""
     say(f"loads and further tests: {each.path.name}")
     room = max(plan.prompt_tokens[0], plan.generated_tokens)
     loading = partial(bench_engine.loads, each.format, each.path, found.threads, room, plan.repeats)

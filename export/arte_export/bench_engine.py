@@ -148,7 +148,7 @@ def runs(form: str, path: Path, threads: int, tests: list[Test], repeats: int, s
                 start = time.perf_counter()
                 if prompt:
                     engine.feed(prompt)
-                steps = _decode(engine, generated)
+                steps = decode(engine, generated)
                 seconds.append(time.perf_counter() - start)
                 if prompt and not generated and not test.depth_tokens:
                     engine.choose()
@@ -211,7 +211,7 @@ def _tokens(draw: random.Random, engine: Engine, count: int) -> list[int]:
     return [draw.randrange(engine.vocabulary_tokens) for _ in range(count)]
 
 
-def _decode(engine: Engine, tokens: list[int]) -> list[float]:
+def decode(engine: Engine, tokens: list[int]) -> list[float]:
     """Feeds one token after the other; the seconds of each step."""
     steps = []
     last = time.perf_counter()

@@ -13,21 +13,21 @@ class GgufEngine:
 
     def __init__(self, model: runtime.Model, file: Path, threads: int, stack: ExitStack) -> None:
         self._model, self._file, self._threads, self._stack = model, file, threads, stack
-        self._context: runtime.Context | None = None
+        self.context: runtime.Context | None = None
         self._room = self._filled = self._last = 0
         self.vocabulary_tokens = model.tokens
         self.context_tokens = model.trained_context_tokens
 
     def clear(self, room: int) -> None:
-        if self._context is None or room != self._room:
+        if self.context is None or room != self._room:
             self._stack.close()  # as llama-bench does: a context for each test, no larger than the test
             made = runtime.context(self._model, sequence_tokens=room, threads=self._threads)
-            self._context, self._room = self._stack.enter_context(made), room
-        self._context.clear()
+            self.context, self._room = self._stack.enter_context(made), room
+        self.context.clear()
         self._filled = 0
 
     def feed(self, ids: Sequence[int]) -> None:
-        context = self._context
+        context = self.context
         assert context is not None
         for start in range(0, len(ids), context.batch_tokens):
             part = ids[start : start + context.batch_tokens]
@@ -38,8 +38,8 @@ class GgufEngine:
         context.wait()
 
     def choose(self) -> int:
-        assert self._context is not None
-        return int(self._context.logits(self._last).argmax())
+        assert self.context is not None
+        return int(self.context.logits(self._last).argmax())
 
     def tokenise(self, text: str) -> list[int]:
         return self._model.tokenise(text)

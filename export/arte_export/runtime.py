@@ -225,6 +225,7 @@ def context(model: Model, *, sequence_tokens: int, sequences: int = 1, threads: 
     parameters.n_seq_max = sequences
     parameters.n_batch = BATCH_TOKENS
     parameters.n_ubatch = UBATCH_TOKENS
+    parameters.no_perf = False  # llama.cpp's own clock, by which the benchmark tells what our loop adds
     parameters.n_threads = parameters.n_threads_batch = threads or cores()
     pointer = lib.llama_init_from_model(model.pointer, parameters)
     if not pointer:

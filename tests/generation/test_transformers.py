@@ -84,12 +84,12 @@ def test_the_end_token_is_no_part_of_the_text(tiny_student: ModelFolder, student
 @pytest.mark.parametrize("texts", [SHARED, APART], ids=["shared", "apart"])
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.3])
 def test_an_answer_does_not_depend_on_its_neighbours(
-    student_engine: TransformersEngine, texts: list[str], temperature: float
+    exact_engine: TransformersEngine, texts: list[str], temperature: float
 ) -> None:
     prompts = [Prompt(text, seed) for seed, text in enumerate((texts * 2)[:5])]
 
     def answers(those: list[Prompt]) -> list[Answer]:
-        return student_engine.generate(those, max_tokens=TOKENS, temperature=temperature, top_p=0.9)
+        return exact_engine.generate(those, max_tokens=TOKENS, temperature=temperature, top_p=0.9)
 
     together = answers(prompts)
     assert together == answers(prompts)
