@@ -124,33 +124,26 @@ class _Run:
 
     def prefer(self) -> Finished:
         """The student's preference among the drafts."""
-        from arte.generation.transformers import TransformersEngine
-        from arte.preference import Score
-        from arte.preference.icl import IclAccuracy, IclLogprob
         from arte.stages.prefer import prefer
+        from arte.stages.scoring import scorer
 
         settings = self.recipe.prefer
 
         def work(folder: StageFolder) -> Figures:
-            model, tokenizer = self.models.load(self.models.student.path, self.models.dtype)
-            engine = TransformersEngine(model, tokenizer)
-            scorer: Score
-            if settings.score == "icl_logprob":
-                scorer = IclLogprob(engine, model, tokenizer, self.task, self.splits.probes, settings.batch_size)
-            else:
-                limit = self.recipe.evaluate.max_tokens
-                scorer = IclAccuracy(engine, self.task, self.splits.probes, settings.batch_size, limit)
+            score = scorer(self.recipe, self.models, self.task, self.splits)
             elicited = self.done["elicit"].path
             per_prompt = self.recipe.elicit.questions_per_prompt
-            return prefer(folder, elicited, scorer, self.task, settings, per_prompt, self.recipe.seed)
+            return prefer(folder, elicited, score, self.task, settings, per_prompt, self.recipe.seed)
 
-        given = {
+        given: dict[str, object] = {
             "prefer": settings,
             "elicit": self.done["elicit"].fingerprint,
             "student": self.models.student.sha256,
             "probes": digest(self.splits.probes),
             "seed": self.recipe.seed,
         }
+        if settings.score.startswith("influence"):  # a step of the student's own training, warmed up on the seeds
+            given |= {"distill": self.recipe.distill, "seeds": digest(self.splits.seeds)}
         return self.workspace.stage("prefer", plain(given), work)
 
     def align(self) -> Finished:

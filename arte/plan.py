@@ -87,7 +87,11 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     again_in, again_out = drafting(elicit.questions * recipe.tailor.rationales)
     accepted = elicit.questions + explained * styles * ACCEPTED_RATIONALES
     drafts = min(accepted, prefer.drafts or accepted)
-    scored = drafts * recipe.task.probes * (STUDENT_PROMPT + ANSWER)
+    alone = prefer.score in ("likelihood", "rank_surprisal")
+    asked_by = 0 if alone or prefer.score == "influence_first_order" else recipe.task.probes
+    # The draft itself is read once; a step of training on it costs two more passes.
+    own = 1 if alone else 3 if prefer.score.startswith("influence") else 0
+    scored = drafts * (asked_by + own) * (STUDENT_PROMPT + ANSWER)
     decoded = drafts * recipe.task.probes * ANSWER if prefer.score == "icl_accuracy" else 0
     pair_tokens = prefer.question_pairs * 2 * (
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
@@ -105,7 +109,11 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     return [
         row("elicit", told_in, told_out, seconds(told_in + told_out, teacher)),
         row(
-            "prefer", scored, decoded, seconds(scored + decoded, student), f"{drafts:.0f} × {recipe.task.probes} probes"
+            "prefer",
+            scored,
+            decoded,
+            seconds(scored + decoded, student),
+            f"{drafts:.0f} drafts" if alone else f"{drafts:.0f} × {recipe.task.probes} probes",
         ),
         # Reference log-probabilities take one forward pass more.
         row("align", pair_tokens, 0, seconds(pair_tokens * (1 + recipe.align.epochs * 2), teacher)),

@@ -23,6 +23,9 @@ STAGES: tuple[StageName, ...] = (
     "bench",
     "report",
 )
+PreferenceScore = Literal[
+    "icl_accuracy", "icl_logprob", "influence", "influence_first_order", "likelihood", "rank_surprisal"
+]
 Style = Literal["steps", "brief", "equations", "child"]
 
 Count = Annotated[int, Field(ge=1)]
@@ -87,8 +90,12 @@ class Elicit(Settings):
 
 
 class Prefer(Settings):
-    score: Literal["icl_accuracy", "icl_logprob"] = Field(
-        "icl_logprob", description="What a probe says: exact match (the paper's), or log-probability of its solution."
+    score: PreferenceScore = Field(
+        "icl_logprob",
+        description="What a draft is valued by. As an example in front of each probe: exact match (icl_accuracy, the "
+        "paper's), log-probability of its solution (icl_logprob). As one step of training: change of each probe's loss "
+        "(influence; influence_first_order: by gradients). By itself: likelihood, or its ranks over its surprisal "
+        "(rank_surprisal).",
     )
     drafts: Count | None = Field(None, description="How many accepted rationales are scored; null for all of them.")
     question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")

@@ -80,8 +80,10 @@ class Score(Row):
     question_id: str
     probe_id: str
     value: float
-    """icl_logprob: mean log-probability a token (nats) of the gold solution, minus the same with no example.
-    icl_accuracy: 1.0 where the student's greedy answer is the gold one, else 0.0."""
+    """More is better. icl_logprob: mean log-probability a token (nats) of the gold solution, minus the same with no
+    example. icl_accuracy: 1.0 where the student's greedy answer is the gold one, else 0.0. influence: loss on the gold
+    solution (nats a token) before a step of training on the draft, minus after. likelihood, rank_surprisal: of the
+    draft itself, under the one probe id `draft`."""
 
 
 class Pair(Row):

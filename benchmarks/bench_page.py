@@ -157,8 +157,10 @@ def _table(measured: list[Measured]) -> str:
     ]  # fmt: skip
     lines = []
     for found, _, _ in measured:
-        assert found.ttft_s is not None
         assert found.load_s is not None
+        assert found.ttft_s is not None
+        assert found.pp_tok_s is not None
+        assert found.tg_tok_s is not None
         assert found.inter_token_s is not None
         steps = (found.inter_token_s.p50, found.inter_token_s.p90, found.inter_token_s.p99)
         lines.append([

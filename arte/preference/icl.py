@@ -35,12 +35,13 @@ class IclLogprob:
         self.tokenizer = tokenizer
         self.task = task
         self.probes = probes
+        self.columns = [probe.id for probe in probes]
         self.batch = batch
-        self.golds = [self._ids(task.completion(probe.rationale, probe.answer)) for probe in probes]
+        self.golds = [self.gold_ids(probe) for probe in probes]
 
     def values(self, example: Example | None) -> list[float]:
         """One value for each probe, in order. One forward pass of the shared prefix, then the probes in batches."""
-        prompts = [self._ids(self.engine.render(one_shot(self.task, example, probe))) for probe in self.probes]
+        prompts = [self.prompt_ids(example, probe) for probe in self.probes]
         shared = common_prefix([prompt + gold for prompt, gold in zip(prompts, self.golds, strict=True)])
         # The last prompt token must stay outside the prefix: its logits are what the first gold token is read from.
         shared = min(shared, min(len(prompt) for prompt in prompts) - 1)
@@ -66,6 +67,14 @@ class IclLogprob:
                     values[place] = float(torch.log_softmax(before, dim=-1).gather(-1, gold[:, None]).mean())
         return values
 
+    def prompt_ids(self, example: Example | None, probe: Item) -> list[int]:
+        """Token ids of what stands before the gold solution."""
+        return self._ids(self.engine.render(one_shot(self.task, example, probe)))
+
+    def gold_ids(self, probe: Item) -> list[int]:
+        """Token ids of the gold solution and answer."""
+        return self._ids(self.task.completion(probe.rationale, probe.answer))
+
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
@@ -78,6 +87,7 @@ class IclAccuracy:
         self.engine = engine
         self.task = task
         self.probes = probes
+        self.columns = [probe.id for probe in probes]
         self.batch = batch
         self.max_tokens = max_tokens
 

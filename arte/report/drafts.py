@@ -52,7 +52,7 @@ def preference_of(run: Path, recipe: Recipe) -> Preference | None:
         rationale_pairs=levels["rationale"],
         margin=Spread.of(pair.margin for pair in pairs),
         draft_scores=[score for _, score in _means(scores)],
-        baseline=fmean(zero_shot.values()) if zero_shot else None,
+        baseline=fmean(zero_shot.values()) if zero_shot and recipe.prefer.score.startswith("icl_") else None,
     )
 
 

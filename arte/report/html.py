@@ -24,6 +24,17 @@ _AXIS_LABELS = {"rewards/accuracies": "share of pairs"}
 _SCORE_UNITS = {
     "logprob": "gain in log-probability of the gold solution (nats a token)",
     "accuracy": "share of probes answered",
+    "influence": "fall of the loss on the gold solution (nats a token)",
+    "influence_first_order": "fall of the loss on the gold solution by gradients (nats a token)",
+    "likelihood": "log-probability of the draft itself (nats a token)",
+    "rank_surprisal": "rank-surprisal ratio of the draft itself, negated",
+}
+_AS_EXAMPLE = "Each draft stood as the one worked example before"
+_SCORE_WAYS = {
+    "logprob": _AS_EXAMPLE,
+    "accuracy": _AS_EXAMPLE,
+    "influence": "A warmed-up student took one step of training on each draft, put back after it, and was asked",
+    "influence_first_order": "A warmed-up student's step on each draft was held, by its gradients, against",
 }
 
 
@@ -59,6 +70,7 @@ def page(report: Report) -> str:
         losses_figure=_losses(report),
         scores_figure=_scores(report),
         scores_spread=Spread.of(report.preference.draft_scores) if report.preference else None,
+        score_way=_SCORE_WAYS.get(report.preference.score) if report.preference else None,
         score_unit=_SCORE_UNITS.get(report.preference.score, report.preference.score) if report.preference else "",
         training_figures=_training(report),
         device_drawings=device_drawings.drawings(report),

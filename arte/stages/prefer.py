@@ -23,7 +23,7 @@ DRAFTS_A_BATCH = 4
 def prefer(
     folder: StageFolder, elicited: Path, scorer: Scorer, task: Task, settings: Prefer, per_prompt: int, seed: int
 ) -> Figures:
-    """Writes baseline.json (zero-shot value of each probe), scores.jsonl (draft by probe) and pairs.jsonl.
+    """Writes baseline.json (value of each probe with no draft), scores.jsonl (draft by probe) and pairs.jsonl.
 
     `elicited` is the folder that `elicit` wrote; `per_prompt` questions
     make a side of a question pair. Under icl_logprob a value is the gain over zero-shot. Raises
@@ -35,9 +35,7 @@ def prefer(
     log = RowLog(folder.path / "scores.jsonl", Score)
     baseline_file = folder.path / "baseline.json"
     zero_shot = scorer.values(None)
-    baseline_file.write_text(
-        json.dumps({probe.id: value for probe, value in zip(scorer.probes, zero_shot, strict=True)}), encoding="utf-8"
-    )
+    baseline_file.write_text(json.dumps(dict(zip(scorer.columns, zero_shot, strict=True))), encoding="utf-8")
     subtracted = zero_shot if settings.score == "icl_logprob" else [0.0] * len(zero_shot)
     with progress("drafts × probes", len(drafts) * len(zero_shot)) as told:
         while (start := log.batches_done * DRAFTS_A_BATCH) < len(drafts):
@@ -45,8 +43,8 @@ def prefer(
             for draft in drafts[start : start + DRAFTS_A_BATCH]:
                 values = scorer.values(as_example(questions[draft.question_id], draft))
                 rows += [
-                    Score(rationale_id=draft.id, question_id=draft.question_id, probe_id=probe.id, value=value - zero)
-                    for probe, value, zero in zip(scorer.probes, values, subtracted, strict=True)
+                    Score(rationale_id=draft.id, question_id=draft.question_id, probe_id=column, value=value - zero)
+                    for column, value, zero in zip(scorer.columns, values, subtracted, strict=True)
                 ]
             log.append_batch(rows)
             told(len(log.rows))

@@ -38,7 +38,8 @@ def told(tmp_path: Path, text: str, overrides: list[str], scale: str = "smoke") 
         ("task.test=few", "task.test: found 'few', expected a whole number of at least 1 or null"),
         (
             "prefer.score=icl_accurcy",
-            "prefer.score: found 'icl_accurcy', expected one of icl_accuracy, icl_logprob; did you mean icl_accuracy?",
+            "prefer.score: found 'icl_accurcy', expected one of icl_accuracy, icl_logprob, influence, "
+            "influence_first_order, likelihood, rank_surprisal; did you mean icl_accuracy?",
         ),
         ("elicit.styles=[steps, 3]", "elicit.styles[1]: found 3, expected one of steps, brief, equations, child"),
         (

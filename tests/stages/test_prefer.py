@@ -41,7 +41,7 @@ class TableScorer:
     """
 
     def __init__(self, fail_after: int | None = None) -> None:
-        self.probes = PROBES
+        self.columns = [probe.id for probe in PROBES]
         self.fail_after = fail_after
         self.asked: list[str] = []
 

@@ -1,0 +1,40 @@
+"""The score that a recipe names, with the student that it asks."""
+
+from arte.generation.transformers import TransformersEngine
+from arte.preference import Score
+from arte.preference.icl import IclAccuracy, IclLogprob
+from arte.preference.influence import Influence
+from arte.preference.likelihood import Likelihood
+from arte.recipe import Recipe
+from arte.run_models import RunModels
+from arte.stages.distill import item_as_example
+from arte.tasks.task import Splits, Task
+
+
+def scorer(recipe: Recipe, run_models: RunModels, task: Task, splits: Splits) -> Score:
+    """Loads the student and makes the score. Influence warms its student up on the seeds with their solutions.
+
+    Raises ModelError.
+    """
+    settings = recipe.prefer
+    influence = settings.score in ("influence", "influence_first_order")
+    dtype = "float32" if influence else run_models.dtype
+    model, tokenizer = run_models.load(run_models.student.path, dtype)
+    engine = TransformersEngine(model, tokenizer)
+    if settings.score == "icl_accuracy":
+        return IclAccuracy(engine, task, splits.probes, settings.batch_size, recipe.evaluate.max_tokens)
+    if settings.score == "icl_logprob":
+        return IclLogprob(engine, model, tokenizer, task, splits.probes, settings.batch_size)
+    if settings.score in ("likelihood", "rank_surprisal"):
+        return Likelihood(model, tokenizer, task, settings.score)
+    return Influence(
+        model,
+        tokenizer,
+        engine,
+        task,
+        splits.probes,
+        [item_as_example(seed) for seed in splits.seeds],
+        recipe.distill,
+        settings.batch_size,
+        first_order=settings.score == "influence_first_order",
+    )
