@@ -101,6 +101,11 @@ class Prefer(Settings):
     question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")
     rationale_pairs: Annotated[int, Field(ge=0)] = Field(250, description="Most pairs of rationales (paper: 250).")
     margin: Annotated[float, Field(ge=0.0)] = Field(0.0, description="No pair where the scores differ by less.")
+    confidence: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.9,
+        description="No pair whose paired difference over the probes has zero in its interval at this confidence; 0: "
+        "any difference will do (as in the paper).",
+    )
     batch_size: Count = Field(16, description="Probes scored together.")
 
 

@@ -99,6 +99,8 @@ class Pair(Row):
     rejected_id: str
     margin: float
     """Score of chosen minus score of rejected, in the unit of the score."""
+    interval: tuple[float, float] | None = None
+    """Of the margin, over the probes, at prefer.confidence; None where a draft has one value."""
 
 
 class Example(Row):

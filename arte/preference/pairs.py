@@ -3,17 +3,40 @@
 The score of a rationale is its mean over probes, the score of a question the mean of its rationales' (equations 2
 and 4). Questions: one from the top quarter against one from the bottom quarter. Rationales: the best of a question
 against the worst of the same question, under the naive prompt, with the style prompt erased.
+
+A pair is made only where the difference, taken probe by probe, lies beyond its interval: with 40 yes/no probes the best
+and the worst of four equal rationales lie 16 points apart by chance. The interval is that of one difference (Student's
+t); that best and worst were picked for it makes it too narrow, so a confidence is not the share of true pairs.
 """
 
 import json
 import random
-from collections import defaultdict
-from collections.abc import Sequence
-from statistics import fmean
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
 
 from arte.recipe import Prefer
 from arte.rows import Pair, Question, Rationale, Score
 from arte.tasks.task import Draft, Task
+
+
+class Pairs(NamedTuple):
+    """The pairs, and how many were dropped for which reason."""
+
+    made: list[Pair]
+    dropped: Counter[str]
+
+
+def interval(differences: Sequence[float], confidence: float) -> tuple[float, float] | None:
+    """Of the mean of paired differences, two-sided, by Student's t. None where there are fewer than two."""
+    if len(differences) < 2:
+        return None
+    from scipy.stats import t
+
+    mean = fmean(differences)
+    half = float(t.ppf(0.5 + confidence / 2, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
+    return mean - half, mean + half
 
 
 def rationale_scores(scores: Sequence[Score]) -> dict[str, float]:
@@ -39,13 +62,15 @@ def rationale_pairs(
     rationales: Sequence[Rationale],
     scores: Sequence[Score],
     settings: Prefer,
-) -> list[Pair]:
+) -> Pairs:
     """At most `rationale_pairs` pairs, one a question: its best-scored against its worst-scored rationale.
 
-    Questions with one scored rationale, with a gap below `margin`, or with two that read alike give none. The widest
-    gaps come first.
+    Questions with one scored rationale, with a gap below `margin` or within its interval, or with two that read alike
+    give none. The widest gaps come first.
     """
     value = rationale_scores(scores)
+    table = _table(scores)
+    dropped: Counter[str] = Counter()
     by_question = defaultdict(list)
     for rationale in rationales:
         if rationale.id in value:
@@ -55,7 +80,9 @@ def rationale_pairs(
         best = max(those, key=lambda rationale: value[rationale.id])
         worst = min(those, key=lambda rationale: value[rationale.id])
         gap = value[best.id] - value[worst.id]
-        if best.text == worst.text or gap <= 0 or gap < settings.margin:
+        bounds = interval(_differences(table[best.id], table[worst.id]), settings.confidence)
+        if why := _refused(gap, bounds, settings, same_text=best.text == worst.text, alone=len(those) == 1):
+            dropped[why] += 1
             continue
         assert best.answer is not None
         assert worst.answer is not None
@@ -69,10 +96,13 @@ def rationale_pairs(
                 chosen_id=best.id,
                 rejected_id=worst.id,
                 margin=gap,
+                interval=bounds,
             )
         )
     pairs.sort(key=lambda pair: (-pair.margin, pair.chosen_id))
-    return pairs[: settings.rationale_pairs]
+    if len(pairs) > settings.rationale_pairs:
+        dropped["more than asked for"] += len(pairs) - settings.rationale_pairs
+    return Pairs(pairs[: settings.rationale_pairs], dropped)
 
 
 def question_pairs(
@@ -82,7 +112,7 @@ def question_pairs(
     settings: Prefer,
     per_prompt: int,
     seed: int,
-) -> list[Pair]:
+) -> Pairs:
     """At most `question_pairs` pairs: questions of the top quarter against as many of the bottom quarter.
 
     A pair holds as many questions a side as a prompt asks for (fewer where a quarter holds fewer), so that its answers
@@ -93,7 +123,9 @@ def question_pairs(
     ranked = sorted(value, key=lambda question: (-value[question], question))
     quarter = len(ranked) // 4
     if not quarter:
-        return []
+        return Pairs([], Counter())
+    table = _question_table(scores)
+    dropped: Counter[str] = Counter()
     random_state = random.Random(f"question-pairs-{seed}")
     top, bottom = _Deck(ranked[:quarter], random_state), _Deck(ranked[-quarter:], random_state)
     size = min(per_prompt, quarter)
@@ -101,7 +133,10 @@ def question_pairs(
     for _ in range(settings.question_pairs):
         chosen, rejected = top.take(size), bottom.take(size)
         gap = fmean(value[question] for question in chosen) - fmean(value[question] for question in rejected)
-        if gap <= 0 or gap < settings.margin:
+        better, worse = (_mean_row([table[question] for question in side]) for side in (chosen, rejected))
+        bounds = interval(_differences(better, worse), settings.confidence)
+        if why := _refused(gap, bounds, settings):
+            dropped[why] += 1
             continue
         prompt = json.loads(questions[chosen[0]].prompt)
         pairs.append(
@@ -113,9 +148,57 @@ def question_pairs(
                 chosen_id="+".join(chosen),
                 rejected_id="+".join(rejected),
                 margin=gap,
+                interval=bounds,
             )
         )
-    return pairs
+    return Pairs(pairs, dropped)
+
+
+def _refused(
+    gap: float,
+    bounds: tuple[float, float] | None,
+    settings: Prefer,
+    *,
+    same_text: bool = False,
+    alone: bool = False,
+) -> str | None:
+    if alone:
+        return "one rationale"
+    if gap <= 0 or gap < settings.margin:
+        return "below the margin"
+    if same_text:
+        return "the same text"
+    return "within the interval" if bounds is not None and settings.confidence and bounds[0] <= 0 else None
+
+
+def _table(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Value of each rationale on each probe."""
+    table: dict[str, dict[str, float]] = defaultdict(dict)
+    for score in scores:
+        table[score.rationale_id][score.probe_id] = score.value
+    return table
+
+
+def _question_table(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Mean over a question's rationales on each probe."""
+    rows: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    table = _table(scores)
+    for score in scores:
+        rows[score.question_id][score.rationale_id] = table[score.rationale_id]
+    return {question: _mean_row(list(those.values())) for question, those in rows.items()}
+
+
+def _mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for probe, value in row.items():
+            values[probe].append(value)
+    return {probe: fmean(those) for probe, those in values.items()}
+
+
+def _differences(a: Mapping[str, float], b: Mapping[str, float]) -> list[float]:
+    """On the probes that both have."""
+    return [value - b[probe] for probe, value in a.items() if probe in b]
 
 
 def _as_drafted(question: Question) -> Draft:

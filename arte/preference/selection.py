@@ -52,7 +52,7 @@ def covered(table: Floats, count: int) -> list[int]:
 
 def clustered(table: Floats, count: int, seed: int) -> list[int]:
     """The best of each cluster of drafts in turn; drafts are alike that help the same probes (k-means over rows from
-    which their own mean and each probe's mean are taken; as many clusters as probes, or as there are different rows)."""
+    which their own mean and each probe's mean are taken; as many clusters as probes, or as different rows)."""
     from scipy.cluster.vq import kmeans2
 
     profile = table - table.mean(axis=0)

@@ -107,6 +107,8 @@ class Preference(Part):
     question_pairs: int
     rationale_pairs: int
     margin: Spread | None
+    dropped: dict[str, dict[str, int]] = {}
+    """Pairs that were not made, by level and reason."""
     draft_scores: list[float]
     """Mean over the probes for every scored draft, best first."""
     baseline: float | None

@@ -51,6 +51,7 @@ def preference_of(run: Path, recipe: Recipe) -> Preference | None:
         question_pairs=levels["question"],
         rationale_pairs=levels["rationale"],
         margin=Spread.of(pair.margin for pair in pairs),
+        dropped=document(run / "prefer" / "dropped.json") or {},
         draft_scores=[score for _, score in _means(scores)],
         baseline=fmean(zero_shot.values()) if zero_shot and recipe.prefer.score.startswith("icl_") else None,
     )

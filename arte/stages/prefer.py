@@ -23,7 +23,8 @@ DRAFTS_A_BATCH = 4
 def prefer(
     folder: StageFolder, elicited: Path, scorer: Scorer, task: Task, settings: Prefer, per_prompt: int, seed: int
 ) -> Figures:
-    """Writes baseline.json (value of each probe with no draft), scores.jsonl (draft by probe) and pairs.jsonl.
+    """Writes baseline.json (value of each probe with no draft), scores.jsonl (draft by probe), pairs.jsonl, and
+    dropped.json: how many pairs were not made, by level and reason.
 
     `elicited` is the folder that `elicit` wrote; `per_prompt` questions
     make a side of a question pair. Under icl_logprob a value is the gain over zero-shot. Raises
@@ -48,15 +49,17 @@ def prefer(
                 ]
             log.append_batch(rows)
             told(len(log.rows))
-    pairs = [
-        *question_pairs(task, questions, log.rows, settings, per_prompt, seed),
-        *rationale_pairs(task, questions, rationales, log.rows, settings),
-    ]
+    of_questions = question_pairs(task, questions, log.rows, settings, per_prompt, seed)
+    of_rationales = rationale_pairs(task, questions, rationales, log.rows, settings)
+    pairs = [*of_questions.made, *of_rationales.made]
+    dropped = {"question": dict(of_questions.dropped), "rationale": dict(of_rationales.dropped)}
+    (folder.path / "dropped.json").write_text(json.dumps(dropped, indent=2), encoding="utf-8")
     if not pairs:
+        reasons = of_questions.dropped + of_rationales.dropped
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "too few drafts for quarters"
         raise StageError(
-            f"{len(drafts)} accepted drafts gave no pair: no question has two rationales of different score, and "
-            f"{len(drafts)} drafts are too few for quarters, or prefer.margin={settings.margin} is above every gap. "
-            "Raise elicit.questions or lower prefer.margin"
+            f"{len(drafts)} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
+            f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}"
         )
     write_rows(folder.path / "pairs.jsonl", pairs)
     return Figures()

@@ -14,13 +14,14 @@ Ranked: q2 q4 | q0 q1 q6 q7 | q3 q5, so the top quarter is {q2, q4} and the bott
 """
 
 import json
+import math
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arte.preference.pairs import _Deck, question_pairs, question_scores, rationale_pairs, rationale_scores
+from arte.preference.pairs import _Deck, interval, question_pairs, question_scores, rationale_pairs, rationale_scores
 from arte.recipe import Prefer
 from arte.rows import Check, Pair, Question, Rationale, Score
 from arte.tasks import Draft, Task
@@ -79,11 +80,11 @@ FALLEN = Rationale(
 def rationales_of(task: Task, **settings: float) -> list[Pair]:
     return rationale_pairs(
         task, QUESTIONS, [*RATIONALES, UNSCORED, FALLEN], SCORES, Prefer.model_validate({"margin": 0.0} | settings)
-    )
+    ).made
 
 
 def questions_of(task: Task, per_prompt: int, seed: int = 0, **settings: float) -> list[Pair]:
-    return question_pairs(task, QUESTIONS, SCORES, Prefer.model_validate(settings), per_prompt, seed)
+    return question_pairs(task, QUESTIONS, SCORES, Prefer.model_validate(settings), per_prompt, seed).made
 
 
 def ids(pairs: list[Pair]) -> list[tuple[str, str]]:
@@ -185,13 +186,13 @@ def test_question_pairs_are_the_seeds(starter: Task) -> None:
 
 def test_three_questions_have_no_quarter(starter: Task) -> None:
     few = [score for score in SCORES if score.question_id in ("q0", "q2", "q5")]
-    assert question_pairs(starter, QUESTIONS, few, Prefer(), 1, 0) == []
+    assert question_pairs(starter, QUESTIONS, few, Prefer(), 1, 0).made == []
 
 
 def test_questions_that_are_all_alike_give_no_pair(starter: Task) -> None:
     alike = [score.model_copy(update={"value": 0.5}) for score in SCORES]
-    assert question_pairs(starter, QUESTIONS, alike, Prefer(), 1, 0) == []
-    assert rationale_pairs(starter, QUESTIONS, RATIONALES, alike, Prefer()) == []
+    assert question_pairs(starter, QUESTIONS, alike, Prefer(), 1, 0).made == []
+    assert rationale_pairs(starter, QUESTIONS, RATIONALES, alike, Prefer()).made == []
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
@@ -203,3 +204,67 @@ def test_a_deck_repeats_nothing_until_it_is_used_up(size: int, count: int, seed:
         assert len(seen) == size - size % count
         assert len(set(seen)) == len(seen)
         assert set(seen) <= set(cards)
+
+
+def test_an_interval_by_hand() -> None:
+    """One degree of freedom: Student's t is Cauchy, its quantile the tangent. Mean 0.2, standard error 0.1."""
+    low, high = interval([0.1, 0.3], 0.5) or (0, 0)
+    assert (low, high) == pytest.approx((0.2 - 0.1, 0.2 + 0.1))  # tan(45°) = 1
+    assert interval([0.1, 0.3], 0.9) == pytest.approx((0.2 - 0.6313752, 0.2 + 0.6313752))
+    assert interval([0.4], 0.9) is None
+    assert interval([0.2, 0.2, 0.2], 0.99) == pytest.approx((0.2, 0.2))
+
+
+def test_no_pair_within_its_interval(starter: Task) -> None:
+    """q0's best gains 0.1 and 0.3 over its worst, so its interval ends at 0 for a confidence of 2/pi * atan(2)."""
+    rows = [
+        Score(rationale_id=f"q0-r{number}", question_id="q0", probe_id=probe, value=value)
+        for number, values in enumerate([(0.3, 0.6), (0.2, 0.3)])
+        for probe, value in zip(("p0", "p1"), values, strict=True)
+    ]
+    edge = 2 / math.pi * math.atan(2)
+    for confidence, made in ((0.0, 1), (edge - 0.01, 1), (edge + 0.01, 0), (0.99, 0)):
+        found = rationale_pairs(starter, QUESTIONS, RATIONALES, rows, Prefer(confidence=confidence))
+        assert len(found.made) == made
+        assert found.dropped == ({} if made else {"within the interval": 1})
+        if made and confidence:
+            pair = found.made[0]
+            assert pair.interval is not None
+            assert pair.margin == pytest.approx(0.2)
+            assert 0 < pair.interval[0] < pair.margin < pair.interval[1]
+
+
+def test_a_score_of_one_value_a_draft_has_no_interval(starter: Task) -> None:
+    rows = [score.model_copy(update={"probe_id": "draft"}) for score in SCORES if score.probe_id == "p0"]
+    found = rationale_pairs(starter, QUESTIONS, RATIONALES, rows, Prefer(confidence=0.99))
+    assert [pair.interval for pair in found.made] == [None] * 3
+
+
+def test_what_was_dropped_and_why(starter: Task) -> None:
+    found = rationale_pairs(starter, QUESTIONS, RATIONALES, SCORES, Prefer(margin=0.3, rationale_pairs=0))
+    # q2, q6, q7 have one rationale; q1 is a tie, q3 and q5 differ by 0.2; q4's read alike; q0's would have been one.
+    assert found.dropped == {
+        "one rationale": 3,
+        "below the margin": 3,
+        "the same text": 1,
+        "more than asked for": 1,
+    }
+    of_questions = question_pairs(starter, QUESTIONS, SCORES, Prefer(margin=0.55, question_pairs=40), 1, 0)
+    assert len(of_questions.made) + of_questions.dropped["below the margin"] == 40
+    assert of_questions.dropped["below the margin"] > 0
+
+
+def test_questions_differ_probe_by_probe(starter: Task) -> None:
+    """Four questions of two rationales: the best gains (0.5, 0.1), a mean of 0.3, over the worst."""
+    values = {"q0": (1.0, 0.6), "q2": (0.8, 0.8), "q3": (0.7, 0.7), "q5": (0.5, 0.5)}
+    rows = [
+        Score(rationale_id=f"{name}-r{number}", question_id=name, probe_id=f"p{probe}", value=value + (-1) ** number)
+        for name, row in values.items()
+        for number in range(2)
+        for probe, value in enumerate(row)
+    ]
+    [pair] = question_pairs(starter, QUESTIONS, rows, Prefer(question_pairs=1, confidence=0.5), 1, 0).made
+    assert (pair.chosen_id, pair.rejected_id) == ("q0", "q5")
+    assert pair.interval == pytest.approx((0.3 - 0.2, 0.3 + 0.2))  # differences 0.5 and 0.1: standard error 0.2
+    dropped = question_pairs(starter, QUESTIONS, rows, Prefer(question_pairs=1, confidence=0.9), 1, 0).dropped
+    assert dropped == {"within the interval": 1}
