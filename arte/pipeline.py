@@ -125,12 +125,12 @@ class _Run:
     def prefer(self) -> Finished:
         """The student's preference among the drafts."""
         from arte.stages.prefer import prefer
-        from arte.stages.scoring import scorer
+        from arte.stages.scoring import respondents, scorer
 
         settings = self.recipe.prefer
 
         def work(folder: StageFolder) -> Figures:
-            score = scorer(self.recipe, self.models, self.task, self.splits)
+            score = scorer(folder.path, self.recipe, self.models, self.task, self.splits)
             elicited = self.done["elicit"].path
             per_prompt = self.recipe.elicit.questions_per_prompt
             return prefer(folder, elicited, score, self.task, settings, per_prompt, self.recipe.seed)
@@ -139,9 +139,15 @@ class _Run:
             "prefer": settings,
             "elicit": self.done["elicit"].fingerprint,
             "student": self.models.student.sha256,
-            "probes": digest(self.splits.probes),
+            "probes": digest(self.splits.probes[: self.recipe.task.probes if settings.probes == "random" else None]),
             "seed": self.recipe.seed,
         }
+        if settings.probes == "irt":
+            given |= {
+                "respondents": [model.sha256 for model in respondents(self.recipe, self.models).values()],
+                "most": self.recipe.task.probes,
+                "seeds": digest(self.splits.seeds),
+            }
         if settings.score.startswith("influence"):  # a step of the student's own training, warmed up on the seeds
             given |= {"distill": self.recipe.distill, "seeds": digest(self.splits.seeds)}
         return self.workspace.stage("prefer", plain(given), work)

@@ -51,6 +51,10 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
         problem("align.micro_batch_size", f"found {given[0]}, expected a divisor of align.batch_size ({given[1]})")
     if (given := check("export.test", "task.test")) and None not in given and given[0] > given[1]:
         problem("export.test", f"found {given[0]}, expected at most task.test ({given[1]})")
+    if (given := check("task.validation", "task.probes")) and given[0] is not None and given[0] < given[1]:
+        problem("task.validation", f"found {given[0]}, expected at least task.probes ({given[1]})")
+    if (given := check("prefer.probes", "task.validation")) and given[0] == "irt" and given[1] is None:
+        problem("prefer.probes", "found irt, which chooses among task.validation items; set task.validation too")
     if (given := check("elicit.seeds_per_prompt", "task.seeds")) and given[0] > given[1]:
         problem("elicit.seeds_per_prompt", f"found {given[0]}, expected at most task.seeds ({given[1]})")
     if (given := check("tailor.temperature", "tailor.rationales")) and given[0] == 0 and given[1] > 1:

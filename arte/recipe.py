@@ -46,7 +46,16 @@ class Task(Settings):
     )
     seeds: Count = Field(64, description="How many gold items the teacher may see as seeds.")
     probes: Count = Field(24, description="How many held-out gold items the student's preference is measured on.")
+    validation: Count | None = Field(
+        None,
+        description="Held-out gold items that the probes are chosen from (paper: 100); null for the probes alone.",
+    )
     test: Count | None = Field(None, description="How many test items are used; null for all of them.")
+
+    @property
+    def held_out(self) -> int:
+        """Items of the validation set."""
+        return self.validation or self.probes
 
 
 class Model(Settings):
@@ -96,6 +105,14 @@ class Prefer(Settings):
         "paper's), log-probability of its solution (icl_logprob). As one step of training: change of each probe's loss "
         "(influence; influence_first_order: by gradients). By itself: likelihood, or its ranks over its surprisal "
         "(rank_surprisal).",
+    )
+    probes: Literal["random", "irt"] = Field(
+        "random",
+        description="Of task.validation, as many as task.probes: at random, or the most discriminating by item "
+        "response theory (irt, as in the paper), for which respondents answer them behind 0 to 3 gold examples.",
+    )
+    respondents: tuple[str, ...] = Field(
+        (), description="Models that answer beside student and teacher where probes is irt (paper: five students)."
     )
     drafts: Count | None = Field(None, description="How many accepted rationales are scored; null for all of them.")
     question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")

@@ -42,10 +42,12 @@ class Gsm8k(Arithmetic):
         tested = {item.question for item in every_test}
         train = [_item(row, "train", place) for place, row in enumerate(train_rows)]
         free = list({item.question: item for item in train if item.question not in tested}.values())
-        wanted = settings.seeds + settings.probes
+        held_out = settings.held_out
+        wanted = settings.seeds + held_out
         if wanted > len(free):
+            name = "task.validation" if settings.validation else "task.probes"
             raise DataError(
-                f"{source}: task.seeds={settings.seeds} and task.probes={settings.probes} need {wanted} train items, "
+                f"{source}: task.seeds={settings.seeds} and {name}={held_out} need {wanted} train items, "
                 f"but there are {len(free)}; ask for fewer"
             )
         if settings.test is not None and settings.test > len(every_test):
@@ -54,7 +56,7 @@ class Gsm8k(Arithmetic):
                 "leave task.test out to use all"
             )
         drawn = random.Random(f"gsm8k-{seed}").sample(free, len(free))
-        probes, seeds = drawn[: settings.probes], drawn[settings.probes : wanted]
+        probes, seeds = drawn[:held_out], drawn[held_out:wanted]
         return Splits(seeds, probes, every_test[: settings.test], [])
 
 

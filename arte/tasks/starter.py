@@ -58,7 +58,7 @@ class Starter(Arithmetic):
         used: set[str] = set()
         test = _items("test", size, SEEN, "starter-test", used)
         unseen = _items("unseen", min(MOST_UNSEEN, max(8, size * 3 // 10)), UNSEEN, "starter-unseen", used)
-        probes = _items("probe", settings.probes, SEEN, f"starter-probe-{seed}", used)
+        probes = _items("probe", settings.held_out, SEEN, f"starter-probe-{seed}", used)
         seeds = _items("seed", settings.seeds, SEEN, f"starter-seed-{seed}", used)
         return Splits(seeds, probes, test, unseen)
 
@@ -79,7 +79,7 @@ def _items(split: str, count: int, templates: Templates, stream: str, used: set[
         else:
             raise DataError(
                 f"the starter task has no more new problems for item {place + 1} of its {split} split "
-                f"({len(used)} made so far): ask for fewer with task.seeds, task.probes or task.test"
+                f"({len(used)} made so far): ask for fewer with task.seeds, task.validation, task.probes or task.test"
             )
         used.add(problem.question)
         items.append(

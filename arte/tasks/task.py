@@ -16,7 +16,7 @@ class Splits(NamedTuple):
     seeds: list[Item]
     """Shown to the teacher."""
     probes: list[Item]
-    """What the student's preference is measured on."""
+    """Held out from the teacher: the student's preference is measured on all of them, or on those chosen of them."""
     test: list[Item]
     unseen: list[Item]
     """Test items of templates that neither seeds, probes nor `test` use; empty where the task is not made of
