@@ -39,7 +39,8 @@ that of 512 tokens. p50, p90, p99: milliseconds from one decoded token to the ne
 Beside their own programs: in every round ours and theirs measured the same file, one directly after the other, ours
 first in every other round; tokens a second, medians over rounds; the ratio, ours to theirs, is taken within a round
 (median, least and most). GGUF: llama-bench, built from the llama.cpp inside the installed llama-cpp-python. ONNX:
-benchmark_e2e.py of onnxruntime-genai, given as many threads as ours. Its decoding is fed what it chooses, ours random tokens.
+benchmark_e2e.py of onnxruntime-genai, given as many threads as ours; it decodes what it chooses, and each step has the
+search and its conditions in it, ours takes random tokens and only computes.
 
 Overhead: what our loop in Python adds to a decoded token, by llama.cpp's own clock inside the same run: seconds of the
 loop over the seconds that llama.cpp counted for the same {tokens} tokens, less one; median of {repeats} runs.
@@ -135,7 +136,7 @@ def _genai(script: Path, folder: Path) -> Rates:
         model.mkdir()
         for file in folder.iterdir():
             (model / file.name).symlink_to(file)
-        # It has no option for threads, and onnxruntime's default is one a physical core, half of the virtual ones.
+        # It has no option for threads, and onnxruntime's default leaves cores of a virtual machine idle.
         settings = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
         settings["model"]["decoder"]["session_options"]["intra_op_num_threads"] = runtime.cores()
         (model / "genai_config.json").unlink()
