@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from arte_export import bench, bench_engine, bench_gguf, child, runtime
+from arte_export import bench, bench_gguf, child, runtime
 from arte_export.measurement import Measurement
 from arte_export.spread import spread
 
@@ -104,23 +104,8 @@ def _measured(subjects: list[bench.Subject], llama_bench: Path, genai: Path) -> 
 
 
 def _overhead(file: Path) -> float:
-    call = partial(overhead, file, runtime.cores(), PLAN.generated_tokens, PLAN.repeats)
-    return child.run(call, holding=file, limit_s=bench.LIMIT_S).result
-
-
-def overhead(file: Path, threads: int, tokens: int, repeats: int) -> float:
-    """Our seconds over llama.cpp's for the same decoding, less one; in a child process."""
-    shares = []
-    with bench_gguf.open_engine(file, threads) as engine:
-        for _ in range(repeats + 1):  # the first is the warm-up
-            engine.clear(tokens)
-            assert engine.context is not None
-            engine.context.lib.llama_perf_context_reset(engine.context.pointer)
-            seconds = sum(bench_engine.decode(engine, [1] * tokens))
-            counted = engine.context.lib.llama_perf_context(engine.context.pointer)
-            assert counted.n_eval == tokens, (counted.n_eval, tokens)
-            shares.append(1000 * seconds / counted.t_eval_ms - 1)
-    return float(np.median(shares[1:]))
+    call = partial(bench_gguf.loop_overhead, file, runtime.cores(), PLAN.generated_tokens, PLAN.repeats)
+    return float(np.median(child.run(call, holding=file, limit_s=bench.LIMIT_S).result))
 
 
 def _llama_bench(program: Path, file: Path) -> Rates:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from arte_export import gguf_header, runtime
-from arte_export.bench_engine import Facts
+from arte_export.bench_engine import Facts, decode
 
 
 class GgufEngine:
@@ -64,3 +64,22 @@ def open_engine(file: Path, threads: int) -> Iterator[GgufEngine]:
     """The file, loaded. Raises BadModel, MissingExtra."""
     with runtime.load(file) as model, ExitStack() as stack:
         yield GgufEngine(model, file, threads, stack)
+
+
+def loop_overhead(file: Path, threads: int, tokens: int, repeats: int) -> list[float]:
+    """What the clock's loop adds to decoding: its seconds over those that llama.cpp itself counted, less one.
+
+    One share a run, after a warm-up; by llama_perf_context, which counts from a decode to the end of its computation.
+    """
+    shares = []
+    with open_engine(file, threads) as engine:
+        for _ in range(repeats + 1):
+            engine.clear(tokens)
+            assert engine.context is not None
+            lib, pointer = engine.context.lib, engine.context.pointer
+            lib.llama_perf_context_reset(pointer)
+            seconds = sum(decode(engine, [1] * tokens))
+            counted = lib.llama_perf_context(pointer)
+            assert counted.n_eval == tokens, (counted.n_eval, tokens)
+            shares.append(1000 * seconds / counted.t_eval_ms - 1)
+    return shares[1:]
