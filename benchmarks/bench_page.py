@@ -24,7 +24,7 @@ from arte.machine import cpu_name
 from arte.models import arte_home
 from arte.report.words import size
 
-ROUNDS = 3
+ROUNDS = 5
 PLAN = bench.Plan(prompt_tokens=(512,), generated_tokens=128, repeats=3, rounds=ROUNDS)
 LIBRARIES = ("llama-cpp-python", "onnxruntime", "onnxruntime-genai")
 HEAD = """# Measured speed and memory
@@ -32,9 +32,11 @@ HEAD = """# Measured speed and memory
 Every figure of this page was measured by `python benchmarks/bench_page.py FOLDER LLAMA_BENCH GENAI_E2E > docs/bench.md`
 on the files of [parity.md](parity.md). What each number means: [devices.md](devices.md).
 
-{machine}; {libraries}; {rounds} rounds in which all files of a model take turns, {repeats} counted runs a test and
-round. Times are medians; RSS is the most of any round. load: warm, then cold (the file out of the page cache). TTFT is
-that of 512 tokens. p50, p90, p99: milliseconds from one decoded token to the next.
+{machine}; {libraries}.
+
+{rounds} rounds in which all files of a model take turns, {repeats} counted runs a test and round. Times are medians; RSS
+is the most of any round. load: warm, then cold (the file out of the page cache). TTFT is that of 512 tokens. p50, p90,
+p99: milliseconds from one decoded token to the next.
 
 Beside their own programs: in every round ours and theirs measured the same file, one directly after the other, ours
 first in every other round; tokens a second, medians over rounds; the ratio, ours to theirs, is taken within a round
