@@ -34,9 +34,9 @@ on the files of [parity.md](parity.md). What each number means: [devices.md](dev
 
 {machine}; {libraries}.
 
-{rounds} rounds in which all files of a model take turns, {repeats} counted runs a test and round. Times are medians; RSS
-is the most of any round. load: warm, then cold (the file out of the page cache). TTFT is that of 512 tokens. p50, p90,
-p99: milliseconds from one decoded token to the next.
+{rounds} rounds in which all files of a model take turns, {repeats} counted runs a test and round. Times are medians;
+RSS is the most of any round. load: warm, then cold (the file out of the page cache). TTFT is that of 512 tokens. p50,
+p90, p99: milliseconds from one decoded token to the next.
 
 Beside their own programs: in every round ours and theirs measured the same file, one directly after the other, ours
 first in every other round; tokens a second, medians over rounds; the ratio, ours to theirs, is taken within a round
