@@ -38,6 +38,9 @@ def recipe(
     until: Annotated[str, typer.Option(help="Stop after this stage; the same command goes on.")] = "report",
     redo: Annotated[list[str] | None, typer.Option(help="Do this stage again, and what follows from it.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the resolved recipe and stop.")] = False,
+    seeds: Annotated[
+        int, typer.Option(help="So many runs, in OUT/seed-0, OUT/seed-1, …, compared at the end.", min=1)
+    ] = 1,
 ) -> None:
     """Run the whole job, or go on with it: draft, prefer, align, tailor, distill, evaluate, export, bench, report."""
     from arte import config
@@ -57,6 +60,14 @@ def recipe(
     from arte.quiet import quiet
 
     quiet()
+    if seeds > 1:
+        for seed in range(seeds):
+            typer.echo(f"seed {seed}")
+            one = resolved.model_copy(update={"seed": seed})
+            pipeline.run(one, folder / f"seed-{seed}", until=last, redo=again, say=typer.echo)
+        if STAGES.index(last) >= STAGES.index("evaluate"):
+            _compare([folder], None)
+        return
     report = pipeline.run(resolved, folder, until=last, redo=again, say=typer.echo)
     if report is None:
         typer.echo(f"stopped after {last}; the same command without --until goes on")
@@ -150,6 +161,53 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
             f"{run}: holds no recipe.yaml, so it is no run folder; expected one that `arte recipe` made"
         )
     raise typer.Exit(_print_report(reporting.write(run), run))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of --seeds.")],
+    out: Annotated[Path | None, typer.Option(help="Write the figures into this JSON file too.")] = None,
+) -> None:
+    """Arms of runs side by side, with intervals; runs that differ in the seed alone are pooled."""
+    _compare(runs, out)
+
+
+def _compare(runs: list[Path], out: Path | None) -> None:
+    import json
+
+    from arte.report import compare_table, pooling
+
+    found = pooling.pooled(runs)
+    if out is not None:
+        out.write_text(json.dumps([each.model_dump() for each in found], indent=2), encoding="utf-8")
+    for line in compare_table.lines(found):
+        typer.echo(line)
+
+
+@app.command("preference-check")
+def preference_check(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with its stage elicit done.")],
+    score: Annotated[
+        list[str] | None, typer.Option(help="A score to check; may be repeated. All that train nothing without it.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Drafts a subset.", min=2)] = 48,
+    subsets: Annotated[
+        int, typer.Option(help="Random subsets, beside the highest and lowest of each score.", min=1)
+    ] = 6,
+) -> None:
+    """Does the score predict what training gains? Trains the student on small subsets of a run's drafts."""
+    from typing import get_args
+
+    from arte import config
+    from arte import preference_check as checking
+    from arte.quiet import quiet
+    from arte.recipe import PreferenceScore
+
+    quiet()
+    known = get_args(PreferenceScore)
+    scores = [config.known("score", name, known) for name in score or ("icl_logprob", "likelihood", "rank_surprisal")]
+    for line in checking.lines(checking.check(run, scores, size, subsets, typer.echo)):
+        typer.echo(line)
 
 
 @app.command()

@@ -10,7 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from arte.recipe import Model, Recipe
+from arte import arms
+from arte.recipe import Model, PreferenceScore, Recipe
 from arte.stages.export import COMPARED_ROWS
 
 if TYPE_CHECKING:
@@ -84,28 +85,31 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
 
     explained = elicit.explained or elicit.questions
     told_in, told_out = drafting(explained * styles)
+    teachers = len(arms.teachers(recipe))
     again_in, again_out = drafting(elicit.questions * recipe.tailor.rationales)
+    again_in, again_out = (teachers * recipe.tailor.over * tokens for tokens in (again_in, again_out))
     accepted = elicit.questions + explained * styles * ACCEPTED_RATIONALES
     drafts = min(accepted, prefer.drafts or accepted)
-    alone = prefer.score in ("likelihood", "rank_surprisal")
-    asked_by = 0 if alone or prefer.score == "influence_first_order" else recipe.task.probes
-    # The draft itself is read once; a step of training on it costs two more passes.
-    own = 1 if alone else 3 if prefer.score.startswith("influence") else 0
-    scored = drafts * (asked_by + own) * (STUDENT_PROMPT + ANSWER)
-    decoded = drafts * recipe.task.probes * ANSWER if prefer.score == "icl_accuracy" else 0
+    scores = arms.scores(recipe)
+    valued = [_scored(recipe, score, drafts) for score in scores]
+    if recipe.tailor.choose != "random":
+        valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in scores]
+    scored, decoded = sum(read for read, _ in valued), sum(drawn for _, drawn in valued)
     pair_tokens = prefer.question_pairs * 2 * (
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
-    trained = sum(arm != "untrained" for arm in recipe.arms)
+    trained = len(arms.trained(recipe.arms))
     examples = distill.examples + recipe.task.seeds * distill.seeds
     sft = trained * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
-    arms, files = len(recipe.arms), sum(":" in target for target in recipe.export.targets)
+    evaluated, files = len(recipe.arms), sum(":" in target for target in recipe.export.targets)
     # Answers of torch and every file; distributions, where torch computes beside each file
     checked = (recipe.export.test or items) * (STUDENT_PROMPT + ANSWER) * (1 + files)
     checked += COMPARED_ROWS * (STUDENT_PROMPT + ANSWER) * 2 * files
-    benched = files * recipe.bench.repeats * (2 * recipe.bench.prompt_tokens + recipe.bench.generated_tokens)
+    bench = recipe.bench
+    benched = files * bench.repeats * bench.rounds * (2 * bench.prompt_tokens + bench.generated_tokens)
+    benched += files * bench.prompts * (STUDENT_PROMPT + ANSWER)
     return [
         row("elicit", told_in, told_out, seconds(told_in + told_out, teacher)),
         row(
@@ -113,16 +117,36 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
             scored,
             decoded,
             seconds(scored + decoded, student),
-            f"{drafts:.0f} drafts" if alone else f"{drafts:.0f} × {recipe.task.probes} probes",
+            f"{drafts:.0f} drafts × {recipe.task.probes} probes"
+            + (f", {len(scores)} scores" if len(scores) > 1 else ""),
         ),
         # Reference log-probabilities take one forward pass more.
-        row("align", pair_tokens, 0, seconds(pair_tokens * (1 + recipe.align.epochs * 2), teacher)),
+        row(
+            "align", teachers * pair_tokens, 0, seconds(teachers * pair_tokens * (1 + recipe.align.epochs * 2), teacher)
+        ),
         row("tailor", again_in, again_out, seconds(again_in + again_out, teacher)),
         row("distill", sft, 0, seconds(sft, student, 6), f"{trained} arms"),
-        row("evaluate", arms * asked, arms * answered, seconds(arms * (asked + answered), student), f"{arms} arms"),
+        row(
+            "evaluate",
+            evaluated * asked,
+            evaluated * answered,
+            seconds(evaluated * (asked + answered), student),
+            f"{evaluated} arms",
+        ),
         row("export", checked, 0, seconds(checked, student), f"{files} files"),
         row("bench", benched, 0, seconds(benched, student), f"{files} files"),
     ]
+
+
+def _scored(recipe: Recipe, score: PreferenceScore, drafts: float) -> tuple[float, float]:
+    """Tokens read and drawn to value so many drafts."""
+    probes = recipe.task.probes
+    alone = score in ("likelihood", "rank_surprisal")
+    asked = 0 if alone or score == "influence_first_order" else probes
+    # The draft itself is read once; a step of training on it costs two more passes.
+    own = 1 if alone else 3 if score.startswith("influence") else 0
+    drawn = drafts * probes * ANSWER if score == "icl_accuracy" else 0
+    return drafts * (asked + own) * (STUDENT_PROMPT + ANSWER), drawn
 
 
 def memory_bytes(recipe: Recipe) -> int | None:
@@ -139,7 +163,7 @@ def disk_bytes(recipe: Recipe) -> int | None:
     teacher, student = parameters(recipe.teacher), parameters(recipe.student)
     if teacher is None or student is None:
         return None
-    trained = sum(arm != "untrained" for arm in recipe.arms)
+    trained = len(arms.trained(recipe.arms))
     return 2 * (teacher + student) + trained * 4 * student + 12 * student + len(recipe.export.targets) * 2 * student
 
 

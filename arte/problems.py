@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from arte.arms import MADE
 from arte.recipe import Recipe
 
 Location = tuple[int | str, ...]
@@ -60,8 +61,9 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
     if (given := check("tailor.temperature", "tailor.rationales")) and given[0] == 0 and given[1] > 1:
         problem("tailor.temperature", f"found 0, expected above 0, as tailor.rationales is {given[1]}")
     given = check("prefer.rationale_pairs", "prefer.question_pairs", "arms")
-    if given and given[0] == given[1] == 0 and "arte" in given[2]:
-        problem("prefer.rationale_pairs", "found 0, as is prefer.question_pairs; the arm arte needs pairs")
+    aligned = [arm for arm in given[2] if arm in MADE and MADE[arm].aligned] if given else []
+    if given and given[0] == given[1] == 0 and aligned:
+        problem("prefer.rationale_pairs", f"found 0, as is prefer.question_pairs; the arm {aligned[0]} needs pairs")
     for name, node in settings().items():
         if node.get("type") == "array" and (given := check(name)):
             for entry in sorted({entry for entry in given[0] if given[0].count(entry) > 1}):

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Scale = Literal["smoke", "starter", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "starter", "gpu", "paper")
-Arm = Literal["untrained", "unaligned", "arte"]
 StageName = Literal["elicit", "prefer", "align", "tailor", "distill", "evaluate", "export", "bench", "report"]
 STAGES: tuple[StageName, ...] = (
     "elicit",
@@ -26,6 +25,26 @@ STAGES: tuple[StageName, ...] = (
 PreferenceScore = Literal[
     "icl_accuracy", "icl_logprob", "influence", "influence_first_order", "likelihood", "rank_surprisal"
 ]
+Arm = Literal[
+    "untrained",
+    "unaligned",
+    "verified",
+    "fixed_style",
+    "best_scored",
+    "clustered",
+    "covered",
+    "shuffled_pairs",
+    "question_only",
+    "rationale_only",
+    "arte_icl_accuracy",
+    "arte_icl_logprob",
+    "arte_influence",
+    "arte_influence_first_order",
+    "arte_likelihood",
+    "arte_rank_surprisal",
+    "arte",
+]
+"""What each learns from: arte.arms."""
 Style = Literal["steps", "brief", "equations", "child"]
 
 Count = Annotated[int, Field(ge=1)]
@@ -139,6 +158,15 @@ class Align(Settings):
 
 
 class Tailor(Settings):
+    over: Annotated[float, Field(ge=1.0)] = Field(
+        1.0,
+        description="Questions asked of an aligned teacher, in times elicit.questions; chosen from as `choose` says.",
+    )
+    choose: Literal["random", "best", "covered", "clustered"] = Field(
+        "random",
+        description="Which drafts of an aligned teacher train its student. All but random have the student score them "
+        "first: best by mean; covered, so that every probe is taught; clustered, the best of each kind.",
+    )
     temperature: Annotated[float, Field(ge=0.0)] = Field(
         0.0, description="Of rationales from the aligned teacher (paper: 0, one a question). Questions: elicit's."
     )
@@ -209,7 +237,7 @@ class Recipe(Settings):
     task: Task
     teacher: Model
     student: Model
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("untrained", "unaligned", "arte")
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("untrained", "verified", "arte")
     elicit: Elicit = Elicit()
     prefer: Prefer = Prefer()
     align: Align = Align()

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arte import __version__, machine
 from arte.atomic import replace_text
+from arte.recipe import StageName
 
 
 class _Record(BaseModel):
@@ -73,6 +74,11 @@ class Finished(StageRecord):
 
 
 RecordType = TypeVar("RecordType", bound=_Record)
+
+
+def stage_of(name: str) -> StageName:
+    """The stage that a folder is, or is one of several of: `distill/arte`, `align-shuffled_pairs`."""
+    return cast(StageName, name.partition("/")[0].partition("-")[0])
 
 
 def fingerprint(name: str, given: Mapping[str, Any], redone: int = 0) -> str:

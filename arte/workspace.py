@@ -22,7 +22,18 @@ from arte.atomic import sync, sync_tree
 from arte.errors import WorkspaceError
 from arte.jsonl import COMMITTED_SUFFIX
 from arte.recipe import Recipe, StageName
-from arte.stage_record import Figures, Finished, Given, StageRecord, fingerprint, peak_rss_bytes, read, versions, write
+from arte.stage_record import (
+    Figures,
+    Finished,
+    Given,
+    StageRecord,
+    fingerprint,
+    peak_rss_bytes,
+    read,
+    stage_of,
+    versions,
+    write,
+)
 
 __all__ = ["Figures", "Finished", "StageFolder", "StageRecord", "Workspace"]
 
@@ -69,18 +80,20 @@ class Workspace:
                     with contextlib.suppress(OSError):
                         (root / ".holder").unlink()
 
-    def stage(self, name: StageName, given: Mapping[str, Any], work: Work) -> Finished:
+    def stage(self, name: str, given: Mapping[str, Any], work: Work) -> Finished:
         """The finished stage: kept where it was done with the same `given`, else worked, or taken up again.
 
+        `name` is its folder: that of a stage, or of one of several of it, `distill/arte` or `align-shuffled_pairs`.
         `given` holds JSON values: settings sections dumped, fingerprints of the stages it reads. `work` returns its
         token counts, or None where it has none; what it raises leaves the partial folder to be taken up.
         Raises WorkspaceError where the disk is full or read-only.
         """
         whole, partial, old = (self.root / f"{name}{suffix}" for suffix in ("", ".partial", ".old"))
         with disk.errors_for(self.root):
+            whole.parent.mkdir(exist_ok=True)
             _remove(old)
             done = read(whole / _RECORD, StageRecord)
-            redone = (done.redone if done else 0) + (name in self._redo)
+            redone = (done.redone if done else 0) + (stage_of(name) in self._redo)
             this = Given(name=name, given=dict(given), redone=redone, fingerprint=fingerprint(name, given, redone))
             if done and done.fingerprint == this.fingerprint:
                 _remove(partial)

@@ -25,7 +25,7 @@ from arte.generation.transformers import TransformersEngine
 from arte.preference.icl import IclAccuracy, IclLogprob, one_shot
 from arte.quiet import quiet
 from arte.rows import Example
-from arte.stages.distill import item_as_example
+from arte.stages.choosing import item_as_example
 
 DRAFTS = 3
 ROUNDS = 3
@@ -79,7 +79,7 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
     import torch
     import trl.trainer.sft_trainer  # noqa: F401  its seconds of loading belong to no side
 
-    from arte.stages.distill import distill
+    from arte.stages.distill import distill, steps_of
 
     bf16 = models.compute_dtype(recipe.student.dtype) == "bfloat16"
     task, splits, (model, tokenizer) = _starter(recipe, "float32")
@@ -115,9 +115,10 @@ def sft(recipe: arte.Recipe) -> dict[str, Any]:
         # A model of its own, as in the pipeline: trainers wrap a model's forward, and a second one wraps the wrapping.
         _, _, (ours, _) = _starter(recipe, "float32")
         settings = recipe.distill.model_copy(update={"epochs": 1.0, "learning_rate": 1e-5})
+        steps = steps_of(examples, task, tokenizer, settings)
         with TemporaryDirectory() as scratch:
             start = time.perf_counter()
-            distill(Path(scratch) / "arm", examples, task, ours, tokenizer, settings, bf16=bf16, seed=0)
+            distill(Path(scratch), examples, task, ours, tokenizer, settings, steps=steps, bf16=bf16, seed=0)
             took = time.perf_counter() - start
         return total / (took - saved_s(ours))
 

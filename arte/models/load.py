@@ -35,7 +35,7 @@ def load(
     """
     dtype = compute_dtype(dtype)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(f"{folder}: asked for on {device}, but torch sees no GPU; choose a scale that needs none")
@@ -43,7 +43,7 @@ def load(
     refuse_without_memory(weights.parameters * DTYPE_BYTES[dtype], f"{folder} in {dtype}", device)
     bars_on_terminals_only()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+        tokenizer = load_tokenizer(folder, trust_remote_code)
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
@@ -62,13 +62,21 @@ def load(
             f"{folder}: {len(missing)} weights that its config.json asks for are missing ({missing[0]}); "
             "config and weights are not of the same model, or the download is not whole"
         )
+    _close_gaps_before_output(model)
+    return model.to(device).eval(), tokenizer
+
+
+def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a checked model folder, as `load` gives it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
-    _close_gaps_before_output(model)
-    return model.to(device).eval(), tokenizer
+    return tokenizer
 
 
 def _close_gaps_before_output(model: "PreTrainedModel") -> None:

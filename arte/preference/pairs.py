@@ -201,6 +201,27 @@ def _differences(a: Mapping[str, float], b: Mapping[str, float]) -> list[float]:
     return [value - b[probe] for probe, value in a.items() if probe in b]
 
 
+def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """The same pairs, half of them (drawn at random) with chosen and rejected exchanged: what pairs are worth whose
+    labels say nothing."""
+    turned = set(random.Random(f"shuffled-pairs-{seed}").sample(range(len(pairs)), len(pairs) // 2))
+    return [_turned(pair) if place in turned else pair for place, pair in enumerate(pairs)]
+
+
+def _turned(pair: Pair) -> Pair:
+    low, high = pair.interval or (0.0, 0.0)
+    return pair.model_copy(
+        update={
+            "chosen": pair.rejected,
+            "rejected": pair.chosen,
+            "chosen_id": pair.rejected_id,
+            "rejected_id": pair.chosen_id,
+            "margin": -pair.margin,
+            "interval": None if pair.interval is None else (-high, -low),
+        }
+    )
+
+
 def _as_drafted(question: Question) -> Draft:
     return Draft(question.text, question.solution, question.target)
 

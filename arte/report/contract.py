@@ -3,11 +3,12 @@
 Absent is null, never 0. Accuracies and differences are shares (0.412), times are seconds, sizes are bytes.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from arte_export.measurement import InterToken, Swept, Test
 from pydantic import BaseModel, ConfigDict, Field
 
+from arte.recipe import Arm
 from arte.report.statistics import Spread
 
 Metric = Literal["strict-match", "flexible-extract"]
@@ -297,6 +298,11 @@ class Report(BaseModel):
     """As typed; empty where none was kept."""
     settings: dict[str, Any]
     """The resolved recipe."""
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms whose students were evaluated."""
+        return list(dict.fromkeys(cast(Arm, row.arm) for row in self.accuracy if row.artefact == "model"))
 
     def found(
         self, arm: str, artefact: str = "model", metric: Metric = "strict-match", slice: str = "test"

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#fdfdfd"
 FIRST, SECOND, THIRD = "#0a0a01", "#0a0a02", "#0a0a03"
-_ARM_COLOURS = {"arte": FIRST, "unaligned": SECOND, "untrained": THIRD}
-_ARM_MARKERS = {"arte": "o", "unaligned": "s", "untrained": "D"}
-_ARM_DASHES = {"arte": "-", "unaligned": "--", "untrained": ":"}
+_ARM_COLOURS = {"arte": FIRST, "verified": SECOND, "unaligned": SECOND, "untrained": THIRD}
+_ARM_MARKERS = {"arte": "o", "verified": "s", "unaligned": "v", "untrained": "D"}
+_ARM_DASHES = {"arte": "-", "verified": "--", "unaligned": "-.", "untrained": ":"}
 _FATES = ("accepted", *REASONS)
 _FATE_COLOURS = dict(zip(_FATES, (FIRST, "#0b0b00", "#0b0b01", "#0b0b02", "#0b0b03"), strict=True))
 _FATE_HATCHES = dict(zip(_FATES, ("", "////", "....", "\\\\\\\\", "xxxx"), strict=True))

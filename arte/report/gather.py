@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from arte import arms
 from arte.errors import WorkspaceError
-from arte.recipe import STAGES, Arm, Recipe
+from arte.recipe import STAGES, Recipe
 from arte.report.contract import (
     Artefact,
     Curve,
@@ -20,8 +21,8 @@ from arte.report.contract import (
 from arte.report.drafts import data_of, examples_of, preference_of
 from arte.report.files import document, lines, parsed
 from arte.report.graded import accuracies, comparisons, read_samples
+from arte.stage_record import stage_of
 
-ARMS: tuple[Arm, ...] = ("untrained", "unaligned", "arte")
 _CURVES = {"align": ("loss", "rewards/accuracies", "rewards/margins"), "distill": ("loss",)}
 
 
@@ -93,7 +94,7 @@ def _models(run: Path) -> Models:
 
 def _student_arm(run: Path, recipe: Recipe) -> str | None:
     """The arm that is shipped, the last of the usual order; null while its student is still to be trained."""
-    shipped = max(recipe.arms, key=ARMS.index)
+    shipped = arms.shipped(recipe.arms)
     return shipped if shipped == "untrained" or (run / "distill" / shipped / "model").is_dir() else None
 
 
@@ -104,18 +105,23 @@ def _weights_bytes(run: Path, arm: str | None) -> int | None:
 
 
 def _stages(run: Path) -> list[Stage]:
-    """Every stage that is whole, in the order of the pipeline; a stage may keep one folder an arm."""
+    """Every stage that is whole, in the order of the pipeline: one of several (an arm's, a score's) by its folder."""
     kept = set(document(run / "kept.json") or [])
     rows = []
-    for name in STAGES:
-        for path in [run / name / "stage.json", *sorted((run / name).glob("*/stage.json"))]:
-            content: dict[str, Any] | None = document(path)
-            if content is None:
-                continue
-            known = {key: content.get(key) for key in ("seconds", "tokens_in", "tokens_out", "peak_rss_bytes")}
-            own = str(content.get("name") or name)
-            rows.append(Stage(name=own, kept=own in kept, **known))
-    return rows
+    for path in [*run.glob("*/stage.json"), *run.glob("*/*/stage.json")]:
+        name = path.parent.relative_to(run).as_posix()
+        content: dict[str, Any] | None = document(path)
+        if content is None or stage_of(name) not in STAGES:
+            continue
+        known = {key: content.get(key) for key in ("seconds", "tokens_in", "tokens_out", "peak_rss_bytes")}
+        rows.append(Stage(name=name, kept=name in kept, **known))
+    usual = list(arms.MADE)
+
+    def order(row: Stage) -> tuple[int, int, str]:
+        arm = row.name.partition("/")[2]
+        return STAGES.index(stage_of(row.name)), usual.index(arm) if arm in usual else 0, row.name
+
+    return sorted(rows, key=order)
 
 
 def _training(run: Path) -> list[Curve]:

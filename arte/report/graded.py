@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from pydantic import BaseModel
 
-from arte.recipe import Recipe
+from arte import arms
+from arte.recipe import Arm, Recipe
 from arte.report.contract import METRICS, Accuracy, Comparison, Metric
 from arte.report.files import parsed
 from arte.report.statistics import paired_bootstrap, wilson
-
-ARM_COMPARISONS = (("arte", "unaligned"), ("arte", "untrained"), ("unaligned", "untrained"))
 
 
 class Sample(BaseModel):
@@ -58,7 +57,9 @@ def accuracies(samples: Samples, recipe: Recipe, student_arm: str | None) -> lis
 
 def comparisons(samples: Samples, recipe: Recipe, student_arm: str | None) -> list[Comparison]:
     """Arm against arm, and every file against the torch student it came from, on the items that both answered."""
-    pairs = [(a, b, samples.arms[a], samples.arms[b]) for a, b in ARM_COMPARISONS if {a, b} <= samples.arms.keys()]
+    pairs: list[tuple[str, str, list[Sample], list[Sample]]] = [
+        (a, b, samples.arms[a], samples.arms[b]) for a, b in arms.comparisons(cast("list[Arm]", [*samples.arms]))
+    ]
     if student_arm in samples.arms:
         pairs += [(file, student_arm, rows, samples.arms[student_arm]) for file, rows in samples.files.items()]
     return [

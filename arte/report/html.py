@@ -3,15 +3,18 @@
 Drafts are a model's output and names are a user's: the template escapes all of them; only our own SVG is let through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from arte.report import device_drawings, devices_table, figures, words
-from arte.report.contract import Curve, Report
+from arte.report.contract import Curve, Report, Stage
 from arte.report.figures import Drawing
 from arte.report.statistics import Spread
 from arte.rows import REASONS
+from arte.stage_record import stage_of
+
+Number = TypeVar("Number", int, float)
 
 _BINS = 24
 _CURVE_POINTS = 60
@@ -36,6 +39,30 @@ _SCORE_WAYS = {
     "influence": "A warmed-up student took one step of training on each draft, put back after it, and was asked",
     "influence_first_order": "A warmed-up student's step on each draft was held, by its gradients, against",
 }
+
+
+def by_stage(done: Sequence[Stage]) -> list[Stage]:
+    """One row a stage: those of its arms or scores together, the largest memory of any."""
+    found: dict[str, list[Stage]] = {}
+    for row in done:
+        found.setdefault(stage_of(row.name), []).append(row)
+    return [
+        Stage(
+            name=name if len(rows) == 1 else f"{name} ({len(rows)})",
+            seconds=_total(row.seconds for row in rows),
+            kept=all(row.kept for row in rows),
+            tokens_in=_total(row.tokens_in for row in rows),
+            tokens_out=_total(row.tokens_out for row in rows),
+            peak_rss_bytes=max((row.peak_rss_bytes for row in rows if row.peak_rss_bytes is not None), default=None),
+        )
+        for name, rows in found.items()
+    ]
+
+
+def _total(values: Iterable[Number | None]) -> Number | None:
+    """The sum of what is known; null where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def page(report: Report) -> str:
@@ -81,6 +108,7 @@ def page(report: Report) -> str:
         ttft_definition=devices_table.ttft_definition(report),
         compared=words.arm_comparisons(report),
         planned={entry.stage: entry for entry in report.plan},
+        stages=by_stage(report.stages),
         settings=_flat(report.settings),
         limitations=words.limitations(report),
     )

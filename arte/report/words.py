@@ -2,14 +2,11 @@
 
 import re
 
+from arte import arms
 from arte.report.contract import Accuracy, Comparison, Data, Report
 from arte.report.statistics import Spread
 
-ARM_MEANING = {
-    "untrained": "the student as it came",
-    "unaligned": "trained on drafts of the teacher before alignment",
-    "arte": "trained on drafts of the teacher aligned with the student's preference",
-}
+ARM_MEANING = {str(arm): made.meaning for arm, made in arms.MADE.items()}
 REASON_MEANING = {
     "unparsed": "no question or final answer could be read",
     "inconsistent": "nothing is calculated, an equation does not hold, or the answer is not the majority's",
@@ -118,7 +115,7 @@ def data_note(report: Report) -> str:
 
 def sentence(report: Report) -> str:
     """What was gained, and whether it is beyond chance."""
-    trained = report.found("arte") or report.found("unaligned")
+    trained = next((row for arm in reversed(arms.trained(report.arms)) if (row := report.found(arm))), None)
     untrained = report.found("untrained")
     best = trained or untrained
     if best is None:
@@ -143,10 +140,12 @@ def sentence(report: Report) -> str:
 
 
 def _alignment(report: Report) -> str:
-    gain = report.compared("arte", "unaligned")
+    control = arms.control(report.arms)
+    gain = report.compared("arte", control) if control else None
     if gain is None:
         return ""
-    return f" Alignment itself (arte − unaligned): {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}."
+    what = "Alignment itself" if control == "verified" else "Alignment and the check of answers"
+    return f" {what} (arte − {control}): {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}."
 
 
 def file_notes(report: Report) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from arte.errors import DataError
 from arte.rows import Example, read_rows
-from arte.stages.distill import accepted_examples
+from arte.stages.choosing import accepted_examples
 from arte.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from arte import disk, models, tasks
+from arte import arms, disk, models, tasks
 from arte.errors import WorkspaceError
 from arte.models.folder import ModelFolder
 from arte.models.starter import STARTER_MODELS
-from arte.recipe import Evaluate, Export, Model, Recipe
+from arte.recipe import Arm, Evaluate, Export, Model, Recipe
 from arte.recipe import Task as TaskSettings
 from arte.report import export_card
 from arte.stages import calibration
@@ -102,8 +102,8 @@ def described(folder: Path, name: str, base: str | None, data: str | None) -> "M
 
 
 def shipped(run: Path, recipe: Recipe) -> Path:
-    """The model folder that a run ships: the last of its trained arms."""
-    for arm in reversed(recipe.arms):
+    """The model folder that a run ships: the last of its trained arms, in the usual order."""
+    for arm in reversed(arms.trained(recipe.arms)):
         folder = run / "distill" / arm / "model"
         if folder.is_dir():
             return folder
@@ -147,6 +147,9 @@ def _calibrating(path: Path | None, student: _Student, settings: Export, task: T
         return calibration.of_file(path, task, student.folder)
     if student.run is None:
         return None
+    from arte import config
+
     trained = student.folder.parent
-    drafted = student.run / ("tailor" if trained.name == "arte" else "elicit")
+    teacher = arms.teacher_of(cast(Arm, trained.name), config.load_saved(student.run / "recipe.yaml"))
+    drafted = student.run / arms.drafts_folder(teacher)
     return calibration.of_run(drafted, trained, settings.calibration, task, student.folder)

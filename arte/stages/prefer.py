@@ -20,23 +20,21 @@ DRAFTS_A_BATCH = 4
 """Drafts between two commits to disk; a killed run scores at most these again."""
 
 
-def prefer(
-    folder: StageFolder, elicited: Path, scorer: Scorer, task: Task, settings: Prefer, per_prompt: int, seed: int
-) -> Figures:
-    """Writes baseline.json (value of each probe with no draft), scores.jsonl (draft by probe), pairs.jsonl, and
-    dropped.json: how many pairs were not made, by level and reason.
+def score(
+    folder: StageFolder, drafted: Path, scorer: Scorer, settings: Prefer, most: int | None, seed: int
+) -> list[Score]:
+    """Writes baseline.json (value of each probe with no draft) and scores.jsonl (draft by probe), and gives the rows.
 
-    `elicited` is the folder that `elicit` wrote; `per_prompt` questions
-    make a side of a question pair. Under icl_logprob a value is the gain over zero-shot. Raises
-    StageError where the drafts give no pair at all.
+    `drafted` is the folder of an elicit or tailor stage; `most`: so many of its drafts. Under icl_logprob a value is
+    the gain over zero-shot.
     """
-    questions = {row.id: row for row in read_rows(elicited / "questions.jsonl", Question)}
-    rationales = read_rows(elicited / "rationales.jsonl", Rationale)
-    drafts = drafts_to_score(rationales, settings.drafts, seed)
+    questions = {row.id: row for row in read_rows(drafted / "questions.jsonl", Question)}
+    rationales = read_rows(drafted / "rationales.jsonl", Rationale)
+    drafts = drafts_to_score(rationales, most, seed)
     log = RowLog(folder.path / "scores.jsonl", Score)
-    baseline_file = folder.path / "baseline.json"
     zero_shot = scorer.values(None)
-    baseline_file.write_text(json.dumps(dict(zip(scorer.columns, zero_shot, strict=True))), encoding="utf-8")
+    baseline = dict(zip(scorer.columns, zero_shot, strict=True))
+    (folder.path / "baseline.json").write_text(json.dumps(baseline), encoding="utf-8")
     subtracted = zero_shot if settings.score == "icl_logprob" else [0.0] * len(zero_shot)
     with progress("drafts × probes", len(drafts) * len(zero_shot)) as told:
         while (start := log.batches_done * DRAFTS_A_BATCH) < len(drafts):
@@ -49,16 +47,31 @@ def prefer(
                 ]
             log.append_batch(rows)
             told(len(log.rows))
-    of_questions = question_pairs(task, questions, log.rows, settings, per_prompt, seed)
-    of_rationales = rationale_pairs(task, questions, rationales, log.rows, settings)
+    return log.rows
+
+
+def prefer(
+    folder: StageFolder, elicited: Path, scorer: Scorer, task: Task, settings: Prefer, per_prompt: int, seed: int
+) -> Figures:
+    """Scores the drafts of an elicit stage, and writes pairs.jsonl, and dropped.json: how many pairs were not made, by
+    level and reason.
+
+    `per_prompt` questions make a side of a question pair. Raises StageError where the drafts give no pair at all.
+    """
+    scores = score(folder, elicited, scorer, settings, settings.drafts, seed)
+    questions = {row.id: row for row in read_rows(elicited / "questions.jsonl", Question)}
+    rationales = read_rows(elicited / "rationales.jsonl", Rationale)
+    of_questions = question_pairs(task, questions, scores, settings, per_prompt, seed)
+    of_rationales = rationale_pairs(task, questions, rationales, scores, settings)
     pairs = [*of_questions.made, *of_rationales.made]
     dropped = {"question": dict(of_questions.dropped), "rationale": dict(of_rationales.dropped)}
     (folder.path / "dropped.json").write_text(json.dumps(dropped, indent=2), encoding="utf-8")
     if not pairs:
         reasons = of_questions.dropped + of_rationales.dropped
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "too few drafts for quarters"
+        drafts = len({row.rationale_id for row in scores})
         raise StageError(
-            f"{len(drafts)} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
+            f"{drafts} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
             f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}"
         )
     write_rows(folder.path / "pairs.jsonl", pairs)

@@ -12,7 +12,7 @@ from arte.preference.influence import Influence
 from arte.preference.likelihood import Likelihood
 from arte.recipe import Model, Recipe
 from arte.run_models import RunModels
-from arte.stages.distill import item_as_example
+from arte.stages.choosing import item_as_example
 from arte.stages.probing import discriminating_probes
 from arte.tasks.task import Splits, Task
 

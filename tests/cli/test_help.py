@@ -9,7 +9,8 @@ import pytest
 from tests.cli import command
 
 COMMANDS = (
-    "recipe", "plan", "export", "evaluate", "bench", "recommend", "report", "recipes", "devices", "tasks", "doctor",
+    "recipe", "plan", "export", "evaluate", "bench", "recommend", "report", "compare", "preference-check", "recipes",
+    "devices", "tasks", "doctor",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "pydantic", "numpy", "datasets", "lm_eval", "matplotlib", "rich")
 
@@ -43,7 +44,7 @@ def test_help_is_quick() -> None:
         ended = command.done("--help")
         seconds.append(ended.seconds)
     assert min(seconds) < 0.3, seconds
-    listed = re.findall(r"^  (\w+)  +\w", ended.out.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+)  +\w", ended.out.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(COMMANDS)
 
 

@@ -47,8 +47,8 @@ MOMENTS = [
     Moment("prefer", "scores.jsonl", 2, "baseline.json"),
     Moment("align", "metrics.jsonl", 3, "checkpoints/checkpoint-1/whole"),  # made, first step, second step
     Moment("tailor", "questions.jsonl.committed.tmp", 1, "questions.jsonl"),  # written, and not to be counted yet
-    Moment("distill", "arte/metrics.jsonl", 3, "unaligned/model/model.safetensors"),
-    Moment("evaluate", "unaligned.replies.jsonl", 3, "untrained/samples.jsonl"),
+    Moment("distill/arte", "metrics.jsonl", 3, "../verified/model/model.safetensors"),
+    Moment("evaluate/verified", "replies.jsonl", 3, "../untrained/samples.jsonl"),
 ]
 
 
@@ -72,21 +72,24 @@ def test_killed_in_every_stage_and_interrupted(smoke_run: SmokeRun, tmp_path: Pa
         assert (partial / moment.left).is_file(), (moment, sorted(partial.rglob("*")))
         assert not (run / moment.stage).exists()
 
-    at = {"KILL_AT": "evaluate.partial/arte.replies.jsonl:2", "KILL_WITH": str(int(signal.SIGINT))}
+    at = {"KILL_AT": "evaluate/arte.partial/replies.jsonl:2", "KILL_WITH": str(int(signal.SIGINT))}
     ended = command.run(*arguments, environment={**at, "PYTHONPATH": str(tmp_path)})
     assert ended.code == 130, ended
     assert ended.err == "arte: interrupted; what is done is kept, and the same command goes on\n"
     assert "Traceback" not in ended.out
 
     ended = command.done(*arguments)
-    assert json.loads((run / "kept.json").read_text()) == ["elicit", "prefer", "align", "tailor", "distill"]
-    assert not list(run.glob("*.partial"))
+    assert json.loads((run / "kept.json").read_text()) == [
+        *("elicit", "prefer", "align", "tailor", "distill/verified", "distill/arte"),
+        *("evaluate/untrained", "evaluate/verified"),
+    ]
+    assert not list(run.rglob("*.partial"))
     uninterrupted = command.rows(smoke_run.folder)
     assert len(uninterrupted) == 11
     assert command.rows(run) == uninterrupted
     weights = [
         "align/adapter/adapter_model.safetensors",
-        *(f"distill/{arm}/model/model.safetensors" for arm in ("unaligned", "arte")),
+        *(f"distill/{arm}/model/model.safetensors" for arm in ("verified", "arte")),
     ]
     for file in weights:
         assert (run / file).read_bytes() == (smoke_run.folder / file).read_bytes(), file

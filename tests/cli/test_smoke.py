@@ -21,8 +21,14 @@ CONTRACT = [
     *("schema", "recipe", "scale", "task", "seed", "arte_version", "machine", "models", "stages", "data"),
     *("preference", "accuracy", "comparisons", "artefacts", "measurements", "verdicts"),
 ]
-ARMS = ("untrained", "unaligned", "arte")
-DONE = list(STAGES[:-1])
+ARMS = ("untrained", "verified", "arte")
+DONE = [
+    *STAGES[: STAGES.index("distill")],
+    *(f"distill/{arm}" for arm in ARMS[1:]),
+    *(f"evaluate/{arm}" for arm in ARMS),
+    *("export", "bench"),
+]
+"""The folders that hold a stage."""
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -56,7 +62,7 @@ def test_the_run_ends_well_and_says_what_came_out(smoke_run: SmokeRun) -> None:
     assert first.err == ""  # no bars and no notices of libraries where there is no terminal
     said = first.out.splitlines()
     assert said[0] == f"gsm8k, scale smoke, in {folder}"
-    assert [line.split()[0] for line in said if re.fullmatch(r"\w+ +\d+\.\d s", line)] == DONE
+    assert [line.split()[0] for line in said if re.fullmatch(r"[\w/]+ +\d+\.\d s", line)] == DONE
     assert "On the starter task (16 test problems, school arithmetic, not GSM8K), arte answers" in first.out
     assert f"  arte report {folder}" in said[-3:]
     assert not list(folder.glob("*.partial"))
@@ -82,7 +88,7 @@ def test_the_report_has_every_key_and_what_it_was_made_from(report: dict[str, An
         assert 100 * 2**20 < stage["peak_rss_bytes"] < 8 * 2**30
         assert stage["kept"] is False
     assert all(stage["tokens_in"] > 0 for stage in report["stages"] if stage["name"] in ("elicit", "tailor", "export"))
-    assert [row["stage"] for row in report["plan"]] == DONE
+    assert [row["stage"] for row in report["plan"]] == list(STAGES[:-1])
     assert report["commands"] == [f"arte {' '.join(SMOKE)} --out {smoke_run.folder}"]
 
 
@@ -117,7 +123,7 @@ def test_drafts_and_preference_are_those_on_disk(report: dict[str, Any], smoke_r
     assert preference["draft_scores"] == pytest.approx(sorted(means, reverse=True))
     examples = {arm: lines(smoke_run.folder / "distill" / arm / "examples.jsonl") for arm in ARMS[1:]}
     assert data["examples"] == {arm: len(rows) for arm, rows in examples.items()}
-    assert len(examples["arte"]) == len(examples["unaligned"]) > 12
+    assert len(examples["arte"]) == len(examples["verified"]) > 12
     for rows in examples.values():  # 12 seeds, then drafts
         assert [row["id"].startswith("starter-seed-") for row in rows] == [place < 12 for place in range(len(rows))]
     assert data["seeds"] == 12
@@ -145,7 +151,7 @@ def test_accuracies_are_recounted_from_the_samples(report: dict[str, Any], smoke
     assert Counter(sample["slice"] for sample in sources["arte", "model"]) == {"test": 16, "unseen": 8}
 
     found = {(row["a"], row["b"], row["metric"], row["slice"]): row for row in report["comparisons"]}
-    for other in ("unaligned", "untrained"):
+    for other in ("verified", "untrained"):
         row = found["arte", other, "strict-match", "test"]
         shares = [
             sum(sample["strict"] == sample["gold"] for sample in sources[arm, "model"] if sample["slice"] == "test")
@@ -274,9 +280,11 @@ def test_a_changed_setting_redoes_its_stage_and_what_follows(smoke_run: SmokeRun
     shutil.copytree(smoke_run.folder, run)
     before = {name: (run / name / "stage.json").read_bytes() for name in DONE}
     command.done(*SMOKE, "--out", str(run), "--until", "evaluate", "distill.epochs=2")
-    assert json.loads((run / "kept.json").read_text()) == ["elicit", "prefer", "align", "tailor"]
+    assert json.loads((run / "kept.json").read_text()) == ["elicit", "prefer", "align", "tailor", "evaluate/untrained"]
     changed = [name for name in DONE if (run / name / "stage.json").read_bytes() != before[name]]
-    assert changed == ["distill", "evaluate"]
+    assert changed == [
+        name for name in DONE if name.startswith(("distill/", "evaluate/")) and name != "evaluate/untrained"
+    ]
     steps = [len(lines(folder / "distill" / "arte" / "metrics.jsonl")) for folder in (smoke_run.folder, run)]
     assert steps[1] == 2 * steps[0]
 

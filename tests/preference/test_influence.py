@@ -13,7 +13,7 @@ from arte.preference.influence import Influence, _batches
 from arte.preference.trained import TrainedRow, trained_row
 from arte.recipe import Distill
 from arte.rows import Example
-from arte.stages.distill import item_as_example
+from arte.stages.choosing import item_as_example
 from arte.tasks import Splits, Task
 
 DRAFTS = [

@@ -21,7 +21,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arte.preference.pairs import _Deck, interval, question_pairs, question_scores, rationale_pairs, rationale_scores
+from arte.preference.pairs import (
+    _Deck,
+    interval,
+    question_pairs,
+    question_scores,
+    rationale_pairs,
+    rationale_scores,
+    shuffled,
+)
 from arte.recipe import Prefer
 from arte.rows import Check, Pair, Question, Rationale, Score
 from arte.tasks import Draft, Task
@@ -252,6 +260,24 @@ def test_what_was_dropped_and_why(starter: Task) -> None:
     of_questions = question_pairs(starter, QUESTIONS, SCORES, Prefer(margin=0.55, question_pairs=40), 1, 0)
     assert len(of_questions.made) + of_questions.dropped["below the margin"] == 40
     assert of_questions.dropped["below the margin"] > 0
+
+
+def test_shuffled_pairs_are_the_same_with_half_of_them_turned(starter: Task) -> None:
+    pairs = rationales_of(starter) + questions_of(starter, 1, question_pairs=2)
+    turned = shuffled(pairs, seed=0)
+    flipped = [(a.chosen_id, a.rejected_id) == (b.rejected_id, b.chosen_id) for a, b in zip(pairs, turned, strict=True)]
+    assert (len(pairs), sum(flipped)) == (5, 2)
+    for before, after, exchanged in zip(pairs, turned, flipped, strict=True):
+        assert after.prompt == before.prompt
+        if not exchanged:
+            assert after == before
+            continue
+        assert (after.chosen, after.rejected) == (before.rejected, before.chosen)
+        assert after.margin == -before.margin
+        assert before.interval is not None
+        assert after.interval == (-before.interval[1], -before.interval[0])
+    assert shuffled(pairs, seed=0) == turned
+    assert len({tuple(pair.chosen_id for pair in shuffled(pairs, seed=seed)) for seed in range(6)}) > 1
 
 
 def test_questions_differ_probe_by_probe(starter: Task) -> None:

@@ -12,7 +12,7 @@ from arte.recipe import Model, Recipe, Task
 from arte.rows import Check, Example, Pair, Question, Rationale, Score, write_rows
 
 TEST, UNSEEN = 10, 4
-STRICT = {"untrained": (1, 0), "unaligned": (6, 1), "arte": (8, 2)}
+STRICT = {"untrained": (1, 0), "verified": (6, 1), "arte": (8, 2)}
 """Of the 10 test and 4 unseen items, the first so many are answered rightly."""
 HOSTILE = "<script>alert('draft')</script> & \"quoted\""
 Q8, Q4, ONNX = "student-q8_0.gguf", "student-q4_k_m.gguf", "student-onnx-int8"
@@ -136,9 +136,9 @@ def write_training(run: Path) -> None:
             {"step": 2, "train_runtime": 9.0},
         ],
     )
-    write_stage(run, "distill", 60.0)
-    for arm, count in (("unaligned", 2), ("arte", 2)):
+    for arm, count in (("verified", 2), ("arte", 2)):
         folder = run / "distill" / arm
+        write_stage(run, f"distill/{arm}", 30.0)
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "model.safetensors").write_bytes(bytes(1000))
         (folder / "model" / "chat_template.jinja").write_text(
@@ -152,8 +152,8 @@ def write_training(run: Path) -> None:
 
 
 def write_evaluation(run: Path) -> None:
-    write_stage(run, "evaluate", 20.0)
     for arm, (test, unseen) in STRICT.items():
+        write_stage(run, f"evaluate/{arm}", 20.0)
         write_samples(run / "evaluate" / arm / "samples.jsonl", set(range(test)), set(range(unseen)), {9})
 
 

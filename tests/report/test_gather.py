@@ -9,11 +9,17 @@ from arte.report.contract import Report
 from arte.report.gather import gather
 
 STAGES = ["elicit", "prefer", "align", "tailor", "distill", "evaluate", "export", "bench"]
+FOLDERS = [
+    *STAGES[:4],
+    *("distill/verified", "distill/arte"),
+    *("evaluate/untrained", "evaluate/verified", "evaluate/arte"),
+    *STAGES[6:],
+]
 
 
 def test_every_stage_in_order_with_what_it_cost(run_folder: Path) -> None:
     report = gather(run_folder)
-    assert [stage.name for stage in report.stages] == STAGES
+    assert [stage.name for stage in report.stages] == FOLDERS
     assert [stage.name for stage in report.stages if stage.kept] == ["elicit"]
     assert report.stages[0].seconds == 12.0
     assert report.stages[0].tokens_out is None
@@ -32,7 +38,7 @@ def test_drafts_are_counted_by_reason_before_and_after(run_folder: Path) -> None
     assert (before.questions.drafted, before.questions.accepted) == (5, 2)
     assert (after.drafted, after.accepted, after.rejected.duplicate) == (3, 2, 1)
     assert (data.drafted, data.accepted, data.rejected.duplicate) == (12, 6, 2)
-    assert data.examples == {"unaligned": 2, "arte": 2}
+    assert data.examples == {"verified": 2, "arte": 2}
 
 
 def test_preference_and_its_best_and_worst_drafts(run_folder: Path) -> None:
@@ -73,7 +79,7 @@ def test_comparisons_are_paired(run_folder: Path) -> None:
     assert gain.n == 10
     assert gain.difference == pytest.approx(0.7)
     assert gain.ci95[0] > 0
-    alignment = report.compared("arte", "unaligned")
+    alignment = report.compared("arte", "verified")
     assert alignment is not None
     assert alignment.difference == pytest.approx(0.2)
     assert alignment.ci95[0] == 0.0
@@ -114,7 +120,9 @@ def test_a_run_stopped_after_any_stage_is_reported(run_folder: Path, last: int) 
     for name in STAGES[last:]:
         shutil.rmtree(run_folder / name)
     report = arte_report.write(run_folder)
-    assert [stage.name for stage in report.stages] == STAGES[:last]
+    assert [stage.name for stage in report.stages] == [
+        name for name in FOLDERS if name.partition("/")[0] in STAGES[:last]
+    ]
     assert (run_folder / "report.html").stat().st_size > 10_000
     assert (run_folder / "Modelfile").exists() == ("export" in STAGES[:last])
     assert bool(report.accuracy) == ("evaluate" in STAGES[:last])

@@ -17,7 +17,7 @@ def replaced(report: Report, **values: Any) -> Report:
 
 def test_the_sentence_says_what_was_gained_and_whether_by_chance(run_folder: Path) -> None:
     report = gather(run_folder)
-    gain, alignment = report.compared("arte", "untrained"), report.compared("arte", "unaligned")
+    gain, alignment = report.compared("arte", "untrained"), report.compared("arte", "verified")
     assert gain is not None
     assert alignment is not None
     gain = gain.model_copy(update={"ci95": (0.4, 0.9)})
@@ -25,17 +25,17 @@ def test_the_sentence_says_what_was_gained_and_whether_by_chance(run_folder: Pat
     assert sentence(replaced(report, comparisons=[gain, alignment])) == (
         "On the starter task (10 test problems, school arithmetic, not GSM8K), arte answers 80.0 % where the untrained "
         "student answers 10.0 %: +70.0 points (95 % interval 40.0 to 90.0), beyond chance. Alignment itself "
-        "(arte − unaligned): +20.0 points (−3.0 to 42.0), which chance alone could give."
+        "(arte − verified): +20.0 points (−3.0 to 42.0), which chance alone could give."
     )
 
 
 def test_a_loss_is_called_a_loss(run_folder: Path) -> None:
     report = gather(run_folder)
     loss = Comparison(
-        a="arte", b="unaligned", metric="strict-match", slice="test", n=10, difference=-0.1, ci95=(-0.2, -0.05), p=0.01
+        a="arte", b="verified", metric="strict-match", slice="test", n=10, difference=-0.1, ci95=(-0.2, -0.05), p=0.01
     )
     said = sentence(replaced(report, comparisons=[loss]))
-    assert said.endswith("(arte − unaligned): −10.0 points (−20.0 to −5.0), a loss beyond chance.")
+    assert said.endswith("(arte − verified): −10.0 points (−20.0 to −5.0), a loss beyond chance.")
 
 
 def test_what_is_missing_is_said(run_folder: Path) -> None:
@@ -64,11 +64,11 @@ def test_limits_are_those_of_the_run(run_folder: Path) -> None:
     report = gather(run_folder)
     assert report.data is not None
     uneven = replaced(
-        report, scale="smoke", data=report.data.model_copy(update={"examples": {"unaligned": 9, "arte": 8}})
+        report, scale="smoke", data=report.data.model_copy(update={"examples": {"verified": 9, "arte": 8}})
     )
     text = " ".join(limitations(uneven))
     assert "tiny and random" in text
-    assert "unaligned 9, arte 8" in text
+    assert "verified 9, arte 8" in text
     assert "tiny and random" not in " ".join(limitations(report))
 
 
@@ -80,7 +80,7 @@ def test_seeds_that_were_trained_on_are_told_of(run_folder: Path) -> None:
     assert "It was trained on 2 of them. The drafts" in str(model_card(plain))
     seeded = replaced(
         plain,
-        data=plain.data.model_copy(update={"examples": {"unaligned": 9, "arte": 9}, "seeds": 7, "seed_copies": 1}),
+        data=plain.data.model_copy(update={"examples": {"verified": 9, "arte": 9}, "seeds": 7, "seed_copies": 1}),
     )
     assert "learned from the 7 seed problems with their own solutions:" in " ".join(limitations(seeded))
     assert "trained on 2 of them and on the 7 seed problems with their own solutions." in str(model_card(seeded))

@@ -50,7 +50,7 @@ def told(tmp_path: Path, text: str, overrides: list[str], scale: str = "smoke") 
         ("devices=[a, b, a]", "devices: 'a' is listed twice"),
         (
             "tailor=5",
-            "tailor: found 5, expected a section with temperature, rationales",
+            "tailor: found 5, expected a section with over, choose, temperature, rationales",
         ),
         ("elicit.cuont=5", "elicit.cuont: no such setting; did you mean elicit.questions?"),
         ("questions=5", "questions: no such setting; did you mean elicit.questions?"),

@@ -10,8 +10,8 @@ from arte import models
 from arte.models import ModelFolder
 from arte.models.packed_attention import attend_by_example
 from arte.recipe import Distill
-from arte.rows import Check, Example, Item, Question, Rationale, read_rows, write_rows
-from arte.stages.distill import accepted_examples, distill, equal_share, item_as_example
+from arte.rows import Example, read_rows
+from arte.stages.distill import distill, steps_of
 from arte.tasks import Task
 from tests.stages.conftest import Loaded, load
 
@@ -31,7 +31,11 @@ class Trained(NamedTuple):
 
 
 def train(folder: Path, student: Loaded, task: Task, examples: list[Example], settings: Distill) -> Trained:
-    tokens = distill(folder, examples, task, student.model, student.tokenizer, settings, bf16=False, seed=0)
+    folder.mkdir()
+    steps = steps_of(examples, task, student.tokenizer, settings)
+    tokens = distill(
+        folder, examples, task, student.model, student.tokenizer, settings, steps=steps, bf16=False, seed=0
+    )
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return Trained(folder, tokens, [json.loads(line) for line in lines])
 
@@ -116,11 +120,6 @@ def test_a_window_shorter_than_the_row_keeps_its_own_attention(tiny_student: Mod
         assert model.config._attn_implementation == used
 
 
-def test_seeds_are_examples_too() -> None:
-    item = Item(id="s1", question="How many?", rationale="1 + 1 = 2", answer="2", steps=1)
-    assert item_as_example(item) == Example(id="s1", question="How many?", rationale="1 + 1 = 2", answer="2")
-
-
 def test_unpacked_training_is_the_same(
     tmp_path: Path, packed: Trained, tiny_student: ModelFolder, starter: Task, examples: list[Example]
 ) -> None:
@@ -194,48 +193,24 @@ def test_an_adapter_is_merged_into_all_linear_layers(
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) == 4
 
 
-def test_accepted_examples(tmp_path: Path) -> None:
-    fallen = Check(reason="inconsistent")
-    write_rows(
-        tmp_path / "questions.jsonl",
-        [
-            Question(id="q0", text="How many?", target=None, prompt="[]", check=Check()),
-            Question(id="q1", text="Which?", target="3", prompt="[]", check=Check()),
-            Question(id="q2", text="Hm", target=None, prompt="[]", check=Check(reason="unparsed")),
-        ],
+def test_steps_and_tokens_are_what_is_asked_for(
+    tmp_path: Path, tiny_student: ModelFolder, starter: Task, examples: list[Example]
+) -> None:
+    """Seven steps over two rows: three passes and a half."""
+    student, settings = load(tiny_student), Distill(batch_tokens=1, learning_rate=1e-3)
+    assert steps_of(examples[:2], starter, student.tokenizer, settings) == 2
+    assert steps_of(examples[:2], starter, student.tokenizer, settings.model_copy(update={"epochs": 2.5})) == 5
+    folder = tmp_path / "arm"
+    folder.mkdir()
+    tokens = distill(
+        folder, examples[:2], starter, student.model, student.tokenizer, settings, steps=7, bf16=False, seed=0
     )
-    rows = [
-        Rationale(id="q0-r0", question_id="q0", style="steps", text="1 + 1 = 2", answer="2", check=Check()),
-        Rationale(id="q0-r1", question_id="q0", style="brief", text="1 + 1 = 3", answer="3", check=fallen),
-        Rationale(id="q1-r0", question_id="q1", style="steps", text="It is 3.", answer="3", check=Check()),
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["step"] for row in lines] == list(range(1, 8))
+    assert lines[-1]["learning_rate"] == pytest.approx(1e-3 / 7)  # falls over all seven
+    lengths = [
+        len(student.ids(student.engine.render(starter.student_prompt(example.question))))
+        + len(student.ids(f"{example.rationale}\n#### {example.answer}<|im_end|>\n"))
+        for example in examples[:2]
     ]
-    write_rows(tmp_path / "rationales.jsonl", rows)
-    assert accepted_examples(tmp_path) == [
-        Example(id="q0-r0", question="How many?", rationale="1 + 1 = 2", answer="2"),
-        Example(id="q1-r0", question="Which?", rationale="It is 3.", answer="3"),
-    ]
-
-
-def test_equal_share_by_hand() -> None:
-    def drafted(arm: str, rationales: dict[str, int]) -> list[Example]:
-        return [
-            Example(id=f"{arm}-{question}-{number}", question=question, rationale=str(number), answer="1")
-            for question, count in rationales.items()
-            for number in range(count)
-        ]
-
-    many, few = drafted("a", {"p": 3, "q": 1, "r": 2}), drafted("b", {"s": 2, "t": 1, "u": 1})
-    for most, count in ((9, 4), (4, 4), (3, 3), (1, 1)):  # the poorer arm has four
-        shares = equal_share({"a": many, "b": few}, most, seed=0)
-        assert [len(shares["a"]), len(shares["b"])] == [count, count]
-        for arm, given in (("a", many), ("b", few)):
-            ids = [example.id for example in shares[arm]]
-            assert len(set(ids)) == count
-            assert set(ids) <= {example.id for example in given}
-            # Three questions each: none comes again before all three have been.
-            assert len({example.question for example in shares[arm][:3]}) == min(count, 3)
-    alone = equal_share({"a": many}, 100, seed=0)["a"]
-    turns = [sorted(example.question for example in alone[start:end]) for start, end in ((0, 3), (3, 5), (5, 6))]
-    assert turns == [["p", "q", "r"], ["p", "r"], ["p"]]
-    assert equal_share({"a": many}, 100, seed=0)["a"] == alone
-    assert len({tuple(e.id for e in equal_share({"a": many}, 100, seed=seed)["a"]) for seed in range(6)}) > 1
+    assert tokens == round(3.5 * sum(lengths))

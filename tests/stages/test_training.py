@@ -15,7 +15,7 @@ from arte.models import ModelFolder
 from arte.recipe import Distill
 from arte.rows import Example
 from arte.stages import training as arte_training
-from arte.stages.distill import distill
+from arte.stages.distill import distill, steps_of
 from arte.stages.training import WHOLE
 from arte.tasks import Task
 from tests.stages.conftest import Loaded, load
@@ -47,7 +47,12 @@ class Training:
     def run(self, folder: Path, prepare: Callable[[Loaded], Any] = lambda _: None) -> Ended:
         student = load(self.student)
         prepare(student)
-        distill(folder, self.examples, self.task, student.model, student.tokenizer, SETTINGS, bf16=False, seed=0)
+        folder.mkdir(exist_ok=True)
+        steps = steps_of(self.examples, self.task, student.tokenizer, SETTINGS)
+        distill(
+            folder, self.examples, self.task, student.model, student.tokenizer, SETTINGS, steps=steps, bf16=False,
+            seed=0,
+        )  # fmt: skip
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return Ended(load_file(folder / "model" / "model.safetensors"), [json.loads(line) for line in lines])
 

@@ -1,0 +1,191 @@
+"""The stages of the teacher: it drafts, is aligned with the student's preference, and drafts again (paper 3.1 to 3.4).
+
+prefer is done once a score, align and tailor once a teacher: as most arms share one, their folders have no more name
+than the stage's; `align-shuffled_pairs` is the teacher of another arm.
+"""
+
+from pathlib import Path
+
+from arte.arms import (
+    MADE,
+    PairsUsed,
+    drafts_folder,
+    score_of,
+    scores_folder,
+    stage_name,
+    tailored_scores_folder,
+)
+from arte.errors import StageError
+from arte.one_run import Run
+from arte.preference.pairs import shuffled
+from arte.provenance import digest
+from arte.recipe import Arm, PreferenceScore, Recipe
+from arte.rows import Pair, read_rows
+from arte.stages.elicit import elicit as draft
+from arte.workspace import Figures, StageFolder
+
+
+def elicit(run: Run) -> None:
+    """Questions and rationales from the teacher as it is."""
+    settings = run.recipe.elicit
+
+    def work(folder: StageFolder) -> Figures:
+        return draft(
+            folder,
+            run.models.engine(run.models.teacher.path),
+            run.task,
+            run.splits.seeds,
+            run.held_out,
+            settings,
+            styles=settings.styles,
+            explained=settings.explained,
+            rationale_temperature=settings.temperature,
+            seed=run.recipe.seed,
+        )
+
+    given = {
+        "elicit": settings,
+        "teacher": run.models.teacher.sha256,
+        "drafts_in": run.recipe.teacher.drafts_in,
+        "seeds": digest(run.splits.seeds),
+        "held_out": digest(run.held_out),
+        "seed": run.recipe.seed,
+    }
+    run.stage("elicit", given, work)
+
+
+def prefer(run: Run, score: PreferenceScore) -> None:
+    """The student's preference among the drafts, by a score."""
+    from arte.stages.prefer import prefer as collect
+    from arte.stages.scoring import scorer
+
+    settings = run.recipe.prefer.model_copy(update={"score": score})
+    recipe = run.recipe.model_copy(update={"prefer": settings})
+
+    def work(folder: StageFolder) -> Figures:
+        scored = scorer(folder.path, recipe, run.models, run.task, run.splits)
+        per_prompt = recipe.elicit.questions_per_prompt
+        return collect(folder, run.done["elicit"].path, scored, run.task, settings, per_prompt, recipe.seed)
+
+    given = scored_with(run, recipe) | {"elicit": run.done["elicit"].fingerprint}
+    run.stage(scores_folder(score, run.recipe), given, work)
+
+
+def align(run: Run, arm: Arm) -> None:
+    """The teacher, trained on the student's preference, or on what the arm makes of it."""
+    from arte.stages.align import align as train
+
+    score = score_of(arm, run.recipe)
+    assert score is not None
+    preferred = run.done[scores_folder(score, run.recipe)]
+    used: PairsUsed = MADE[arm].pairs
+
+    def work(folder: StageFolder) -> Figures:
+        # Frozen weights need no finer type than their products; PEFT keeps the adapter's in float32.
+        model, tokenizer = run.models.load(run.models.teacher.path, run.models.dtype)
+        pairs = pairs_of(preferred.path, used, run.recipe.seed)
+        bf16 = run.models.dtype == "bfloat16"
+        return train(folder, pairs, model, tokenizer, run.recipe.align, bf16=bf16, seed=run.recipe.seed)
+
+    given = {
+        "align": run.recipe.align,
+        "prefer": preferred.fingerprint,
+        "pairs": used,
+        "teacher": run.models.teacher.sha256,
+        "seed": run.recipe.seed,
+    }
+    run.stage(stage_name("align", arm, "arte"), given, work)
+
+
+def pairs_of(preferred: Path, used: PairsUsed, seed: int) -> list[Pair]:
+    """The pairs of a prefer folder that a teacher is aligned by. Raises StageError where none is left."""
+    pairs = read_rows(preferred / "pairs.jsonl", Pair)
+    if used == "shuffled":
+        return shuffled(pairs, seed)
+    level = {"questions": "question", "rationales": "rationale"}.get(used)
+    kept = [pair for pair in pairs if level in (None, pair.level)]
+    if not kept:
+        raise StageError(
+            f"{preferred}: holds no pairs of {used}, which an arm is to be aligned by; raise prefer.question_pairs and "
+            "prefer.rationale_pairs, or leave the arm out"
+        )
+    return kept
+
+
+def tailor(run: Run, arm: Arm) -> None:
+    """Questions and rationales from the aligned teacher, under the naive prompt; scored, where they are chosen from."""
+    settings, elicit_settings = run.recipe.tailor, run.recipe.elicit
+    questions = round(elicit_settings.questions * settings.over)
+    elicit_settings = elicit_settings.model_copy(update={"questions": questions})
+    aligned = run.done[stage_name("align", arm, "arte")]
+
+    def work(folder: StageFolder) -> Figures:
+        return draft(
+            folder,
+            run.models.engine(run.models.teacher.path, adapter=aligned.path / "adapter"),
+            run.task,
+            run.splits.seeds,
+            run.held_out,
+            elicit_settings,
+            styles=[None] * settings.rationales,
+            explained=None,
+            rationale_temperature=settings.temperature,
+            seed=run.recipe.seed + 1,
+        )
+
+    given = {
+        "rationales": settings.rationales,
+        "temperature": settings.temperature,
+        "elicit": elicit_settings,
+        "align": aligned.fingerprint,
+        "drafts_in": run.recipe.teacher.drafts_in,
+        "seeds": digest(run.splits.seeds),
+        "held_out": digest(run.held_out),
+        "seed": run.recipe.seed,
+    }
+    run.stage(drafts_folder(arm), given, work)
+    if settings.choose != "random":
+        _score_tailored(run, arm)
+
+
+def _score_tailored(run: Run, arm: Arm) -> None:
+    """Every accepted draft of an aligned teacher, by the score that it was aligned with."""
+    from arte.stages.prefer import score as value
+    from arte.stages.scoring import scorer
+
+    score = score_of(arm, run.recipe)
+    assert score is not None
+    settings = run.recipe.prefer.model_copy(update={"score": score})
+    recipe = run.recipe.model_copy(update={"prefer": settings})
+    drafted = run.done[drafts_folder(arm)]
+
+    def work(folder: StageFolder) -> Figures:
+        scored = scorer(folder.path, recipe, run.models, run.task, run.splits)
+        value(folder, drafted.path, scored, settings, None, recipe.seed)
+        return Figures()
+
+    given = scored_with(run, recipe) | {"drafted": drafted.fingerprint}
+    run.stage(tailored_scores_folder(arm), given, work)
+
+
+def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:
+    """What a score depends on besides the drafts."""
+    from arte.stages.scoring import respondents
+
+    settings = recipe.prefer
+    chosen = settings.probes == "irt"
+    given: dict[str, object] = {
+        "prefer": settings,
+        "student": run.models.student.sha256,
+        "probes": digest(run.splits.probes[: None if chosen else recipe.task.probes]),
+        "seed": recipe.seed,
+    }
+    if chosen:
+        given |= {
+            "respondents": [model.sha256 for model in respondents(recipe, run.models).values()],
+            "most": recipe.task.probes,
+            "seeds": digest(run.splits.seeds),
+        }
+    if settings.score.startswith("influence"):  # a step of the student's own training, warmed up on the seeds
+        given |= {"distill": recipe.distill, "seeds": digest(run.splits.seeds)}
+    return given

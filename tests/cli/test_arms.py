@@ -1,0 +1,85 @@
+"""Every arm of the smoke recipe through the command line, with two seeds, pooled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import command
+from tests.cli.command import SMOKE
+
+ARMS = (
+    *("untrained", "unaligned", "verified", "fixed_style", "best_scored", "clustered", "covered"),
+    *("shuffled_pairs", "question_only", "rationale_only", "arte_likelihood", "arte"),
+)
+TEACHERS = ("shuffled_pairs", "question_only", "rationale_only", "arte_likelihood")
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("taught")
+def test_every_arm_with_two_seeds(tmp_path: Path) -> None:
+    run = tmp_path / "runs"
+    wanted = (
+        f"arms=[{','.join(ARMS)}]",
+        "tailor.choose=covered",
+        "--until",
+        "evaluate",
+        "--seeds",
+        "2",
+        "--out",
+        str(run),
+    )
+    done = command.done(*SMOKE, *wanted)
+    for seed in (0, 1):
+        folder = run / f"seed-{seed}"
+        examples = {arm: rows(folder / "distill" / arm / "examples.jsonl") for arm in ARMS[1:]}
+        assert len({len(those) for those in examples.values()}) == 1
+        steps = {len(rows(folder / "distill" / arm / "metrics.jsonl")) for arm in ARMS[1:]}
+        assert len(steps) == 1  # of equally many tokens each
+        drafted = {
+            name: {row["id"] for row in rows(folder / name / "rationales.jsonl") if row["check"]["reason"] is None}
+            for name in ("elicit", "tailor", *(f"tailor-{arm}" for arm in TEACHERS))
+        }
+        for arm in ARMS[2:]:
+            source = "tailor" if arm == "arte" else f"tailor-{arm}" if arm in TEACHERS else "elicit"
+            assert {row["id"] for row in examples[arm][12:]} <= drafted[source], arm
+        pairs = rows(folder / "prefer" / "pairs.jsonl")
+        assert {pair["level"] for pair in pairs} == {"question", "rationale"}
+        assert (folder / "prefer-likelihood" / "pairs.jsonl").is_file()
+        assert len(rows(folder / "align-question_only" / "metrics.jsonl")) >= 1
+        adapters = {
+            (folder / name / "adapter" / "adapter_model.safetensors").read_bytes()
+            for name in ("align", *(f"align-{arm}" for arm in TEACHERS))
+        }
+        assert len(adapters) == 5
+        scored = rows(folder / "tailor-scores" / "scores.jsonl")
+        assert {row["rationale_id"] for row in scored} == drafted["tailor"]
+        assert {row["probe_id"] for row in rows(folder / "tailor-arte_likelihood-scores" / "scores.jsonl")} == {"draft"}
+    assert "All test problems: 16 items, 2 seeds, strict-match" in done.out
+
+    figures = tmp_path / "compared.json"
+    again = command.done("compare", str(run), "--out", str(figures))
+    assert again.out in done.out
+    test, unseen = json.loads(figures.read_text(encoding="utf-8"))
+    assert (test["slice"], unseen["slice"]) == ("test", "unseen")
+    assert [row["arm"] for row in test["arms"]] == list(ARMS)
+    for row in test["arms"]:
+        shares = []
+        for seed in (0, 1):
+            samples = rows(run / f"seed-{seed}" / "evaluate" / row["arm"] / "samples.jsonl")
+            asked = [sample for sample in samples if sample["slice"] == "test"]
+            shares.append(sum(sample["strict_correct"] for sample in asked) / 16)
+        assert row["by_seed"] == shares
+
+    more = command.done(*SMOKE, *wanted[1:-1], str(run), f"arms=[{','.join((*ARMS, 'arte_rank_surprisal'))}]")
+    kept = json.loads((run / "seed-0" / "kept.json").read_text())
+    # The new arm has a teacher of its own; no other is drafted, aligned or asked anew.
+    assert {"elicit", "prefer", "prefer-likelihood", "align", "tailor", "tailor-shuffled_pairs"} <= set(kept)
+    assert "evaluate/untrained" in kept
+    assert "evaluate/arte_rank_surprisal" not in kept
+    assert "arte_rank_surprisal" in more.out
