@@ -143,7 +143,7 @@ def sweep(files: Sequence[File], name: str, title: str) -> str:
                 axes.plot(*(zip(*at, strict=True) if at else ([], [])), linestyle="", **style)
                 if panel == 0:
                     handles.append(line)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.08 * max(getattr(each, kind) for file in files for each in file.measured.sweep))
             axes.margins(x=0.1)
             counts = sorted({swept.threads for file in files for swept in file.measured.sweep})
             axes.set_xticks(counts if len(counts) <= _MOST_TICKS else counts[:: -(-len(counts) // _MOST_TICKS)])

@@ -145,17 +145,17 @@ def _budget(report: Report, device: str, verdicts: Sequence[Verdict]) -> Table:
     found = {(line.term, line.sign, line.limit) for each in verdicts for line in each.lines or []}
     order = list(TERMS)
     keys = sorted(found, key=lambda key: (order.index(key[0]) if key[0] in TERMS else len(order), key))
-    header = [("File", ""), *((_capital(_name(term)), _demand(term, sign, limit)) for term, sign, limit in keys)]
+    header = [("File", ""), ("Result", ""), *((_capital(_name(term)), _demand(term, sign, limit)) for term, sign, limit in keys)]
     rows = []
     for each in verdicts:
         lines = {(line.term, line.sign, line.limit): line for line in each.lines or []}
         measured = next((row for row in report.measurements if (row.file, row.device) == (each.file, device)), None)
         cells = [_held(lines[key]) if key in lines else Cell("–") for key in keys]
         whole = Cell("", mark=MARKS[each.result], kind=_CLASSES.get(each.result, ""))
-        rows.append([_named(file_label(report, each.file), measured), *cells, whole])
+        rows.append([_named(file_label(report, each.file), measured), whole, *cells])
     estimated = all(each.result == "estimate" for each in verdicts)
     shown = "Estimates, the interval under each" if estimated else "Medians, the range of the repeats under each"
-    return Table(f"{shown}, and whether it holds", [*header, ("Result", "")], rows)
+    return Table(f"{shown}, and whether it holds", header, rows)
 
 
 def _in_words(line: BudgetLine) -> str:

@@ -121,14 +121,16 @@ def _decode(measured: Measurement, here: Machine, there: Device) -> Estimated:
 def _prefill(measured: Measurement, here: Machine, there: Device) -> Estimated:
     if there.compute_flops_s is None:
         return _unknown("the profile has no peak compute, for none is published")
-    if measured.pp_tok_s is None or measured.model_parameters is None:
-        return _unknown("prefill was not measured here, or the file does not say its parameters")
-    operations = 2.0 * measured.model_parameters
+    if measured.pp_tok_s is None:
+        return _unknown("prefill was not measured here")
+    compute = f"{there.compute_flops_s / 1e9:.0f} GFLOP/s"
+    if measured.model_parameters is None:  # operations a token cancel out: only the share of the bound is not known
+        operations, why = 1.0, f"by its {compute} to {here.flops_s / 1e9:.0f} here"
+    else:
+        operations = 2.0 * measured.model_parameters
+        reached = measured.pp_tok_s.median * operations / here.flops_s
+        why = f"{operations / 1e9:.2f} billion operations a token over {compute}, at {reached:.0%} of the bound as here"
     bound_here, bound_there = here.flops_s / operations, there.compute_flops_s / operations
-    why = (
-        f"{operations / 1e9:.2f} billion operations a token over {there.compute_flops_s / 1e9:.0f} GFLOP/s, at "
-        f"{measured.pp_tok_s.median / bound_here:.0%} of the bound as here"
-    )
     return _scaled(measured.pp_tok_s, bound_here, bound_there, why, capped=False)  # 8-bit products beat float32's peak
 
 

@@ -99,3 +99,12 @@ def test_a_figure_says_what_it_was_made_of() -> None:
     found = estimate.estimate(measured(), HERE, device()).figures
     assert found["tg_tok_s"].why == "100 MB a token over 20 GB/s, at 50% of the bound as here"
     assert found["pp_tok_s"].why == "0.25 billion operations a token over 50 GFLOP/s, at 50% of the bound as here"
+
+
+def test_a_file_that_does_not_say_its_parameters_is_estimated_alike() -> None:
+    """Operations a token cancel out."""
+    silent = measured().model_copy(update={"model_parameters": None})
+    known, found = (estimate.estimate(each, HERE, device()).figures["pp_tok_s"] for each in (measured(), silent))
+    assert (found.value, found.low, found.high) == pytest.approx((known.value, known.low, known.high))
+    assert "50 GFLOP/s to 100 here" in found.why
+    assert "0.25 billion operations" in known.why
