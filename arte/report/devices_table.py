@@ -145,7 +145,8 @@ def _budget(report: Report, device: str, verdicts: Sequence[Verdict]) -> Table:
     found = {(line.term, line.sign, line.limit) for each in verdicts for line in each.lines or []}
     order = list(TERMS)
     keys = sorted(found, key=lambda key: (order.index(key[0]) if key[0] in TERMS else len(order), key))
-    header = [("File", ""), ("Result", ""), *((_capital(_name(term)), _demand(term, sign, limit)) for term, sign, limit in keys)]
+    asked = [(_capital(_name(term)), _demand(term, sign, limit)) for term, sign, limit in keys]
+    header = [("File", ""), ("Result", ""), *asked]
     rows = []
     for each in verdicts:
         lines = {(line.term, line.sign, line.limit): line for line in each.lines or []}
