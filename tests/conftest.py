@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 USER_HOME = os.environ.get("ARTE_HOME")
 # Read once, when huggingface_hub and tqdm are imported: a fixture would come too late.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TQDM_DISABLE"] = "1"  # as the command does for its whole process
+# Machines are shared: an example that takes 300 ms once says nothing of the code.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 from arte import models  # noqa: E402
 from arte.models import ModelFolder  # noqa: E402

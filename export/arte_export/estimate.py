@@ -22,7 +22,7 @@ from arte_export.budget import Budget, Sign
 from arte_export.devices import Device
 from arte_export.measurement import Frozen, Measurement
 from arte_export.spread import Spread
-from arte_export.verdicts import Line, Verdict, holds_limit, limits
+from arte_export.verdicts import Line, Verdict, figure, holds_limit, limits
 
 FACTOR = 2.0
 SAME = "same file, same runtime: as measured here"
@@ -159,13 +159,15 @@ def _unknown(why: str) -> Estimated:
 
 def _line(field: str, sign: Sign, limit: float, found: Estimated) -> Line:
     result: Literal["likely hold", "likely miss", "open"] = "open"
-    said = f"{field} unknown ({found.why}), budget {sign} {limit:g}"
+    said = f"{field} unknown ({found.why}), budget {sign} {figure(field, limit)}"
     if found.value is not None and found.low is not None and found.high is not None:
         ends = [holds_limit(value, sign, limit) for value in (found.low, found.high)]
         result = "likely hold" if all(ends) else "open" if any(ends) else "likely miss"
         words = {"likely hold": "would likely hold", "likely miss": "would likely miss", "open": "may or may not hold"}
-        between = f" ({found.low:.3g} to {found.high:.3g})" if found.low != found.high else ""
-        said = f"{field} about {found.value:.3g}{between} {words[result]} {sign} {limit:g}"
+        between = (
+            f" ({figure(field, found.low, 3)} to {figure(field, found.high, 3)})" if found.low != found.high else ""
+        )
+        said = f"{field} about {figure(field, found.value, 3)}{between} {words[result]} {sign} {figure(field, limit)}"
     return Line(
         term=field, sign=sign, limit=limit, value=found.value, low=found.low, high=found.high, result=result, text=said
     )

@@ -85,28 +85,36 @@ def verdict(device: str, budget: Budget, measured: Measurement, accuracy_loss_po
 
 def _line(field: str, sign: Sign, limit: float, found: "float | Spread | None", unsteady: bool) -> Line:
     if found is None:
-        text = f"{field} not measured, budget {sign} {limit:g}"
+        text = f"{field} not measured, budget {sign} {figure(field, limit)}"
         return Line(term=field, sign=sign, limit=limit, value=None, result="fail", text=text)
     spread = found if isinstance(found, Spread) else None
     value = found.median if isinstance(found, Spread) else found
     holds = holds_limit(value, sign, limit)
-    text = f"{field} {_written(value, limit)} {'holds' if holds else 'misses'} {sign} {limit:g}"
+    said = "holds" if holds else "misses"
+    text = f"{field} {_written(field, value, limit)} {said} {sign} {figure(field, limit)}"
     if unsteady and spread is not None and len({holds_limit(end, sign, limit) for end in (spread.min, spread.max)}) > 1:
-        text += f" (unsteady: {spread.min:.4g} to {spread.max:.4g})"
+        text += f" (unsteady: {figure(field, spread.min)} to {figure(field, spread.max)})"
     return Line(
         term=field, sign=sign, limit=limit, value=value, spread=spread, result="pass" if holds else "fail", text=text
     )
 
 
 def _not_here(field: str, sign: Sign, limit: float) -> Line:
-    text = f"{field} not measured on this device, budget {sign} {limit:g}"
+    text = f"{field} not measured on this device, budget {sign} {figure(field, limit)}"
     return Line(term=field, sign=sign, limit=limit, value=None, result="open", text=text)
 
 
-def _written(value: float, limit: float) -> str:
+def figure(field: str, value: float, digits: int = 4) -> str:
+    """A figure or limit in so many digits; bytes in MB or GB."""
+    if field.endswith("_bytes") and value >= 1e6:
+        return f"{value / 1e9:.{digits}g} GB" if value >= 1e9 else f"{value / 1e6:.{digits}g} MB"
+    return f"{value:.{digits}g}"
+
+
+def _written(field: str, value: float, limit: float) -> str:
     """Four digits, or as many as tell the value from the limit."""
-    short = f"{value:.4g}"
-    return short if value == limit or short != f"{limit:.4g}" else f"{value:.10g}"
+    short = figure(field, value)
+    return short if value == limit or short != figure(field, limit) else figure(field, value, 10)
 
 
 def holds_limit(value: float, sign: Sign, limit: float) -> bool:
