@@ -20,7 +20,8 @@ def table(drafts: int, probes: int, seed: int) -> Floats:
 
 
 def told(values: Floats, share: float, seed: int) -> Predicted:
-    return ask(lambda draft, places: values[draft, places].tolist(), *values.shape, share, seed)
+    drafts, probes = values.shape
+    return ask(lambda draft, places: values[draft, places].tolist(), drafts, probes, share, seed)
 
 
 def test_a_third_of_the_table_makes_the_decisions_of_the_whole() -> None:
