@@ -5,6 +5,8 @@ others. Coverage asks that every probe be taught by something.
 """
 
 import random
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -61,9 +63,14 @@ def clustered(table: Floats, count: int, seed: int) -> list[int]:
     _, labels = kmeans2(profile, clusters, minit="++", rng=np.random.default_rng(seed))
     means = table.mean(axis=1)
     order = sorted(range(len(table)), key=lambda draft: (-means[draft], draft))
-    turns: dict[int, int] = {}
-    placed = []
-    for rank, draft in enumerate(order):
-        turn = turns[labels[draft]] = turns.get(labels[draft], -1) + 1
-        placed.append((turn, rank, draft))
-    return [draft for _, _, draft in sorted(placed)[:count]]
+    return in_turns(order, labels.tolist())[:count]
+
+
+def in_turns(order: Sequence[int], groups: Sequence[Hashable]) -> list[int]:
+    """Places in the given order, but one of each group before the second of any; `groups` by place."""
+    seen: Counter[Hashable] = Counter()
+    turns = []
+    for rank, place in enumerate(order):
+        turns.append((seen[groups[place]], rank, place))
+        seen[groups[place]] += 1
+    return [place for _, _, place in sorted(turns)]

@@ -21,6 +21,7 @@ from arte.recipe import Arm, Recipe
 from arte.report.contract import Metric
 from arte.report.files import parsed
 from arte.report.graded import Sample
+from arte.report.statistics import two_sided_p
 
 RESAMPLES = 10_000
 CHUNK = 500
@@ -166,7 +167,7 @@ def _differences(answers: Sequence[Answers]) -> list[PooledDifference]:
         ]  # fmt: skip
     pairs = [(a, b) for a, b in pairs if right[a].shape == right[b].shape]
     means = {pair: resampled(right[pair[0]] - right[pair[1]]) for pair in pairs}
-    chances = {pair: _p(values) for pair, values in means.items()}
+    chances = {pair: two_sided_p(values) for pair, values in means.items()}
     corrected = dict(zip(pairs, holm([chances[pair] for pair in pairs]), strict=True))
     return [
         PooledDifference(
@@ -209,9 +210,3 @@ def holm(chances: Sequence[float]) -> list[float]:
 def _interval(means: Floats) -> tuple[float, float]:
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def _p(means: Floats) -> float:
-    """As statistics.paired_bootstrap counts it."""
-    side = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    return min(1.0, 2 * (side + 1) / (len(means) + 1))

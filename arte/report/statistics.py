@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from math import sqrt
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _Z95 = 1.959963984540054
 _CHUNK = 1000
@@ -91,9 +95,14 @@ def paired_bootstrap(
         ]
     )
     low, high = np.percentile(means, [2.5, 97.5])
-    side = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return Difference(
         difference=float(differences.mean()),
         ci95=(float(low), float(high)),
-        p=min(1.0, 2 * (side + 1) / (resamples + 1)),
+        p=two_sided_p(means),
     )
+
+
+def two_sided_p(means: "NDArray[np.float64]") -> float:
+    """Twice the smaller share of resampled differences on either side of 0, counted so that it is never 0."""
+    side = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return min(1.0, 2 * (side + 1) / (len(means) + 1))

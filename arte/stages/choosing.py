@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from arte.arms import Choice
-from arte.preference.selection import choose
+from arte.preference.selection import choose, in_turns
 from arte.rows import Example, Item, Question, Rationale, Score, read_rows
 from arte.stages.prefer import as_example
 
@@ -95,12 +95,7 @@ def _by_turns(questions: Sequence[str], count: int, seed: int) -> list[int]:
     """Drawn at random, question by question in turn, so that none is repeated before all have been used."""
     shuffled = list(range(len(questions)))
     random.Random(f"examples-{seed}").shuffle(shuffled)
-    seen: dict[str, int] = {}
-    turns = []
-    for rank, place in enumerate(shuffled):
-        turn = seen[questions[place]] = seen.get(questions[place], -1) + 1
-        turns.append((turn, rank, place))
-    return [place for _, _, place in sorted(turns)[:count]]
+    return in_turns(shuffled, questions)[:count]
 
 
 def item_as_example(item: Item) -> Example:
