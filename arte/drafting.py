@@ -4,6 +4,8 @@ prefer is done once a score, align and tailor once a teacher: as most arms share
 than the stage's; `align-shuffled_pairs` is the teacher of another arm.
 """
 
+import json
+from functools import partial
 from pathlib import Path
 
 from arte.arms import (
@@ -16,10 +18,11 @@ from arte.arms import (
     tailored_scores_folder,
 )
 from arte.errors import StageError
+from arte.models import ModelFolder, resolve
 from arte.one_run import Run
 from arte.preference.pairs import shuffled
 from arte.provenance import digest
-from arte.recipe import Arm, PreferenceScore, Recipe
+from arte.recipe import Arm, Model, PreferenceScore, Recipe
 from arte.rows import Pair, read_rows
 from arte.stages.elicit import elicit as draft
 from arte.workspace import Figures, StageFolder
@@ -54,6 +57,41 @@ def elicit(run: Run) -> None:
     run.stage("elicit", given, work)
 
 
+def choose_probes(run: Run) -> None:
+    """Once for all scores: the validation items that tell respondents apart best, where the recipe asks for them."""
+    from arte.stages.probing import discriminating_probes
+
+    recipe = run.recipe
+    if recipe.prefer.probes == "random":
+        return
+    models = respondents(run)
+
+    def work(folder: StageFolder) -> Figures:
+        engines = {name: partial(run.models.engine, model.path) for name, model in models.items()}
+        discriminating_probes(
+            folder.path, run.splits.probes, recipe.task.probes, run.splits.seeds, run.task, engines,
+            recipe.evaluate.batch_size, recipe.evaluate.max_tokens,
+        )  # fmt: skip
+        return Figures()
+
+    given = {
+        "respondents": [model.sha256 for model in models.values()],
+        "validation": digest(run.splits.probes),
+        "probes": recipe.task.probes,
+        "seeds": digest(run.splits.seeds),
+        "max_tokens": recipe.evaluate.max_tokens,
+    }
+    run.stage("prefer-probes", given, work)
+    chosen = json.loads((run.done["prefer-probes"].path / "probes.json").read_text(encoding="utf-8"))["items"]
+    run.probes = [item for item, row in zip(run.splits.probes, chosen, strict=True) if row["chosen"]]
+
+
+def respondents(run: Run) -> dict[str, ModelFolder]:
+    """Each model that answers the validation items. Raises ModelError where one cannot be had."""
+    known = {run.recipe.student.name: run.models.student, run.recipe.teacher.name: run.models.teacher}
+    return known | {name: resolve(Model(name=name)) for name in run.recipe.prefer.respondents}
+
+
 def prefer(run: Run, score: PreferenceScore) -> None:
     """The student's preference among the drafts, by a score."""
     from arte.stages.prefer import prefer as collect
@@ -63,7 +101,7 @@ def prefer(run: Run, score: PreferenceScore) -> None:
     recipe = run.recipe.model_copy(update={"prefer": settings})
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(folder.path, recipe, run.models, run.task, run.splits)
+        scored = scorer(recipe, run.models, run.task, run.splits.seeds, run.probes)
         per_prompt = recipe.elicit.questions_per_prompt
         return collect(folder, run.done["elicit"].path, scored, run.task, settings, per_prompt, recipe.seed)
 
@@ -160,7 +198,7 @@ def _score_tailored(run: Run, arm: Arm) -> None:
     drafted = run.done[drafts_folder(arm)]
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(folder.path, recipe, run.models, run.task, run.splits)
+        scored = scorer(recipe, run.models, run.task, run.splits.seeds, run.probes)
         value(folder, drafted.path, scored, settings, None, recipe.seed)
         return Figures()
 
@@ -170,22 +208,13 @@ def _score_tailored(run: Run, arm: Arm) -> None:
 
 def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:
     """What a score depends on besides the drafts."""
-    from arte.stages.scoring import respondents
-
     settings = recipe.prefer
-    chosen = settings.probes == "irt"
     given: dict[str, object] = {
         "prefer": settings,
         "student": run.models.student.sha256,
-        "probes": digest(run.splits.probes[: None if chosen else recipe.task.probes]),
+        "probes": digest(run.probes),
         "seed": recipe.seed,
     }
-    if chosen:
-        given |= {
-            "respondents": [model.sha256 for model in respondents(recipe, run.models).values()],
-            "most": recipe.task.probes,
-            "seeds": digest(run.splits.seeds),
-        }
     if settings.score.startswith("influence"):  # a step of the student's own training, warmed up on the seeds
         given |= {"distill": recipe.distill, "seeds": digest(run.splits.seeds)}
     return given

@@ -24,6 +24,8 @@ class Run:
         self.task = tasks.load(recipe.task.name)
         self.splits = self.task.splits(recipe.task, recipe.seed)
         self.models = RunModels(recipe)
+        self.probes = self.splits.probes[: recipe.task.probes]
+        """What a score asks of; drafting.choose_probes may choose others of the validation items."""
         self.done: dict[str, Finished] = {}
         describe(workspace.root, recipe, self.models.teacher, self.models.student, self.models.dtype)
 

@@ -54,6 +54,8 @@ def stages(whole: Run) -> Iterator[tuple[StageName, Callable[[], None]]]:
     arms = whole.recipe.arms
     if trained(arms):
         yield "elicit", partial(drafting.elicit, whole)
+    if scores(whole.recipe):
+        yield "prefer", partial(drafting.choose_probes, whole)
     for score in scores(whole.recipe):
         yield "prefer", partial(drafting.prefer, whole, score)
     for arm in teachers(whole.recipe):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arte import config
-from arte.drafting import scored_with
+from arte.drafting import choose_probes, scored_with
 from arte.errors import DataError, RecipeError
 from arte.one_run import Run
 from arte.provenance import digest
@@ -61,6 +61,7 @@ def check(folder: Path, scores: Sequence[PreferenceScore], size: int, subsets: i
     with Workspace.open(folder, recipe) as workspace:
         run = Run(recipe, workspace, say)
         drafts = _drafts(folder, size)
+        choose_probes(run)
         tables = {score: _scored(run, score, drafts) for score in scores}
         chosen = _subsets(drafts, tables, size, subsets, recipe.seed)
         accuracy = {name: _accuracy(run, name, [drafts[place].example for place in those])
@@ -140,7 +141,7 @@ def _scored(run: Run, score: PreferenceScore, drafts: Sequence[Candidate]) -> Fl
     elicited = run.workspace.root / "elicit"
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(folder.path, recipe, run.models, run.task, run.splits)
+        scored = scorer(recipe, run.models, run.task, run.splits.seeds, run.probes)
         value(folder, elicited, scored, settings, None, recipe.seed)
         return Figures()
 

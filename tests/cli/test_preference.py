@@ -33,7 +33,7 @@ def test_scores_and_chosen_probes(tmp_path: Path) -> None:
             assert "gave no pair" in done.err
             break
         by_score[score] = values(run)
-        probes = json.loads((run / "prefer" / "probes.json").read_text(encoding="utf-8"))
+        probes = json.loads((run / "prefer-probes" / "probes.json").read_text(encoding="utf-8"))
         assert probes["respondents"] == 8  # student and teacher, each with 0 to 3 examples
         chosen = [item["id"] for item in probes["items"] if item["chosen"]]
         assert (len(probes["items"]), len(chosen)) == (8, 4)
