@@ -140,12 +140,11 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
 
 def _scored(recipe: Recipe, score: PreferenceScore, drafts: float) -> tuple[float, float]:
     """Tokens read and drawn to value so many drafts."""
-    probes = recipe.task.probes
     alone = score in ("likelihood", "rank_surprisal")
-    asked = 0 if alone or score == "influence_first_order" else probes
+    asked = 0 if alone or score == "influence_first_order" else recipe.task.probes * recipe.prefer.evaluations
     # The draft itself is read once; a step of training on it costs two more passes.
     own = 1 if alone else 3 if score.startswith("influence") else 0
-    drawn = drafts * probes * ANSWER if score == "icl_accuracy" else 0
+    drawn = drafts * asked * ANSWER if score == "icl_accuracy" else 0
     return drafts * (asked + own) * (STUDENT_PROMPT + ANSWER), drawn
 
 

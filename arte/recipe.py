@@ -99,6 +99,9 @@ class Elicit(Settings):
     questions: Count = Field(250, description="Accepted questions asked for.")
     attempts: Positive = Field(4.0, description="Give up after this many drafted questions for each one asked for.")
     seeds_per_prompt: Count = Field(3, description="Seed problems shown in each prompt (paper: 3).")
+    least_steps: Count = Field(
+        1, description="Seeds shown have at least so many steps: a small teacher's problems have fewer than its models."
+    )
     questions_per_prompt: Count = Field(5, description="New problems asked for in each prompt (paper: 5).")
     styles: Annotated[tuple[Style, ...], Field(min_length=1)] = Field(
         ("steps", "brief", "equations", "child"), description="Rationales for each question, one per style (paper: 4)."
@@ -134,6 +137,11 @@ class Prefer(Settings):
         (), description="Models that answer beside student and teacher where probes is irt (paper: five students)."
     )
     drafts: Count | None = Field(None, description="How many accepted rationales are scored; null for all of them.")
+    evaluations: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0,
+        description="Share of drafts × probes that is asked; below 1 a few drafts face all probes, the others "
+        "those that tell most, and the rest of the table is predicted.",
+    )
     question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")
     rationale_pairs: Annotated[int, Field(ge=0)] = Field(250, description="Most pairs of rationales (paper: 250).")
     margin: Annotated[float, Field(ge=0.0)] = Field(0.0, description="No pair where the scores differ by less.")

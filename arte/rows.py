@@ -84,6 +84,8 @@ class Score(Row):
     example. icl_accuracy: 1.0 where the student's greedy answer is the gold one, else 0.0. influence: loss on the gold
     solution (nats a token) before a step of training on the draft, minus after. likelihood, rank_surprisal: of the
     draft itself, under the one probe id `draft`."""
+    asked: bool = True
+    """False where the value is what is expected of it, given the probes that were asked (prefer.evaluations)."""
 
 
 class Pair(Row):

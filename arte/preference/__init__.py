@@ -17,6 +17,6 @@ class Score(Protocol):
         """What the values of a draft are of, in order: the probes' ids, or `draft` where a score asks no probe."""
         ...
 
-    def values(self, example: Example | None) -> list[float]:
-        """One value for each column. None: the values with no draft at all."""
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
+        """One value for each column, or for those at `places` alone. None: the values with no draft at all."""
         ...

@@ -5,6 +5,7 @@ log-probability of the gold solution moves with every draft and needs one forwar
 2312.10302, measures usefulness in the same way). Both share the draft's prefix: it is run once for all its probes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,32 +40,33 @@ class IclLogprob:
         self.batch = batch
         self.golds = [self.gold_ids(probe) for probe in probes]
 
-    def values(self, example: Example | None) -> list[float]:
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
         """One value for each probe, in order. One forward pass of the shared prefix, then the probes in batches."""
-        prompts = [self.prompt_ids(example, probe) for probe in self.probes]
-        shared = common_prefix([prompt + gold for prompt, gold in zip(prompts, self.golds, strict=True)])
+        asked = range(len(self.probes)) if places is None else places
+        prompts = [self.prompt_ids(example, self.probes[place]) for place in asked]
+        golds = [self.golds[place] for place in asked]
+        shared = common_prefix([prompt + gold for prompt, gold in zip(prompts, golds, strict=True)])
         # The last prompt token must stay outside the prefix: its logits are what the first gold token is read from.
         shared = min(shared, min(len(prompt) for prompt in prompts) - 1)
-        values = [0.0] * len(self.probes)
-        order = sorted(range(len(self.probes)), key=lambda place: len(self.golds[place]))
+        values = [0.0] * len(golds)
+        order = sorted(range(len(golds)), key=lambda row: len(golds[row]))
         with torch.inference_mode():
             prefix = run_prefix(self.model, prompts[0][:shared])
             for start in range(0, len(order), self.batch):
-                places = order[start : start + self.batch]
-                rests = [prompts[place][shared:] + self.golds[place] for place in places]
-                batch = pad_left(rests, shared, self.model.device)
-                keep = max(len(self.golds[place]) for place in places) + 1
+                rows = order[start : start + self.batch]
+                batch = pad_left([prompts[row][shared:] + golds[row] for row in rows], shared, self.model.device)
+                keep = max(len(golds[row]) for row in rows) + 1
                 logits = self.model(
                     input_ids=batch.ids,
                     attention_mask=batch.mask,
                     position_ids=batch.position,
-                    past_key_values=prefix.repeated(len(places)) if shared else None,
+                    past_key_values=prefix.repeated(len(rows)) if shared else None,
                     logits_to_keep=keep,
                 ).logits
-                for row, place in enumerate(places):
-                    gold = torch.tensor(self.golds[place], device=logits.device)
-                    before = logits[row, keep - 1 - len(gold) : keep - 1].float()
-                    values[place] = float(torch.log_softmax(before, dim=-1).gather(-1, gold[:, None]).mean())
+                for line, row in enumerate(rows):
+                    gold = torch.tensor(golds[row], device=logits.device)
+                    before = logits[line, keep - 1 - len(gold) : keep - 1].float()
+                    values[row] = float(torch.log_softmax(before, dim=-1).gather(-1, gold[:, None]).mean())
         return values
 
     def prompt_ids(self, example: Example | None, probe: Item) -> list[int]:
@@ -91,11 +93,12 @@ class IclAccuracy:
         self.batch = batch
         self.max_tokens = max_tokens
 
-    def values(self, example: Example | None) -> list[float]:
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
         """One value for each probe, in order, decoded in batches that share the example's prefix."""
+        asked = self.probes if places is None else [self.probes[place] for place in places]
         values = []
-        for start in range(0, len(self.probes), self.batch):
-            probes = self.probes[start : start + self.batch]
+        for start in range(0, len(asked), self.batch):
+            probes = asked[start : start + self.batch]
             prompts = [Prompt(self.engine.render(one_shot(self.task, example, probe))) for probe in probes]
             answers = self.engine.generate(prompts, max_tokens=self.max_tokens, temperature=0.0)
             values += [

@@ -75,20 +75,21 @@ class Influence:
         self.before = self.reference.values(None)
         self.gradients = self._probe_gradients() if first_order else None
 
-    def values(self, example: Example | None) -> list[float]:
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
         """One value for each probe, in order; None: zeros, nothing is subtracted."""
+        asked = range(len(self.columns)) if places is None else places
         if example is None:
-            return [0.0] * len(self.columns)
+            return [0.0] * len(asked)
         self._step([trained_row(self.tokenizer, self.task, example)])
         try:
             if self.gradients is not None:
                 moved = [weight.detach() - kept for weight, kept in zip(self.weights, self.kept, strict=True)]
                 return [
-                    sum(float((part * step).sum()) for part, step in zip(gradient, moved, strict=True))
-                    for gradient in self.gradients
+                    sum(float((part * step).sum()) for part, step in zip(self.gradients[place], moved, strict=True))
+                    for place in asked
                 ]
-            after = self.reference.values(None)
-            return [new - old for new, old in zip(after, self.before, strict=True)]  # log-probabilities: loss negated
+            after = self.reference.values(None, asked)  # log-probabilities: losses negated
+            return [new - self.before[place] for new, place in zip(after, asked, strict=True)]
         finally:
             self._restore()
 

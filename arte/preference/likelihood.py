@@ -5,6 +5,7 @@
 have said anyway.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,7 @@ RANK_CAP = 100
 
 
 class Likelihood:
-    """One value a draft, in the column `draft`."""
+    """One value a draft, in its only column `draft`."""
 
     columns = ("draft",)
 
@@ -28,7 +29,7 @@ class Likelihood:
         self.task = task
         self.kind = kind
 
-    def values(self, example: Example | None) -> list[float]:
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
         """likelihood: mean log-probability (nats) of the completion's tokens, the end of the turn included.
         rank_surprisal: minus the sum of ranks (1 is the likeliest token; at most 100) over the sum of surprisals
         (nats); the paper's ratio is better when lower, so more is better here. None: 0, nothing is subtracted.

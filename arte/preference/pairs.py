@@ -172,10 +172,11 @@ def _refused(
 
 
 def _table(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """Value of each rationale on each probe."""
+    """Value of each rationale on each probe that was asked: an interval of predicted values would be too narrow."""
     table: dict[str, dict[str, float]] = defaultdict(dict)
     for score in scores:
-        table[score.rationale_id][score.probe_id] = score.value
+        if score.asked:
+            table[score.rationale_id][score.probe_id] = score.value
     return table
 
 

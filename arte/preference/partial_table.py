@@ -8,7 +8,6 @@ Dropping drafts in the middle and asking the rest further (successive halving fr
 at the same price (LOG.md, 2026-11-27).
 """
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,38 +18,35 @@ PILOT = 0.3
 """Share of the evaluations that goes into the pilot; 0.1 and 0.2 told less on a measured table."""
 
 
+class Spending(NamedTuple):
+    """Which drafts are asked of every probe, which of a few, and of how many."""
+
+    pilot: list[int]
+    others: list[int]
+    each: int
+
+
 class Predicted(NamedTuple):
-    """For each draft: the mean over all probes as it is predicted, the standard error of that, and which probes were
-    asked [drafts, probes]."""
+    """The whole table [drafts, probes], what was not asked as it is expected, and the standard error of each row's
+    mean [drafts]."""
 
-    mean: Floats
+    values: Floats
     error: Floats
-    asked: NDArray[np.bool_]
 
 
-def ask(
-    evaluate: Callable[[int, list[int]], Sequence[float]], drafts: int, probes: int, share: float, seed: int
-) -> Predicted:
-    """`evaluate(draft, places)` gives a draft's values on some probes, and is called once a draft.
+def spend(drafts: int, probes: int, share: float, seed: int) -> Spending:
+    """At most `share` of the whole table, but never fewer than three drafts in full.
 
-    At most `share` of the whole table is asked, but never fewer than three drafts in full.
+    With one probe there is nothing to predict from: everything is asked.
     """
-    generator = np.random.default_rng(seed)
+    if share == 1 or probes == 1:
+        return Spending(list(range(drafts)), [], 0)
     budget = int(share * drafts * probes)
-    values = np.full((drafts, probes), np.nan)
-    order = generator.permutation(drafts).tolist()
-    size = max(3, round(PILOT * budget / probes)) if share < 1 else drafts
-    pilot, others = order[:size], order[size:]
-    everything = list(range(probes))
-    for draft in pilot:
-        values[draft] = evaluate(draft, everything)
-    mean, covariance = moments(values[pilot])
-    if others and (count := max(0, budget - len(pilot) * probes) // len(others)):
-        places = telling(covariance, min(count, probes))
-        for draft in others:
-            values[draft, places] = evaluate(draft, places)
-    predicted, error = predict(values, mean, covariance)
-    return Predicted(predicted, error, ~np.isnan(values))
+    order = np.random.default_rng(seed).permutation(drafts).tolist()
+    size = min(drafts, max(3, round(PILOT * budget / probes)))
+    others = drafts - size
+    each = min(probes, max(0, budget - size * probes) // others) if others else 0
+    return Spending(order[:size], order[size:], each)
 
 
 def moments(pilot: Floats) -> tuple[Floats, Floats]:
@@ -84,19 +80,16 @@ def telling(covariance: Floats, count: int) -> list[int]:
     return chosen
 
 
-def predict(values: Floats, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
-    """Each row's mean over all probes, given those that are not NaN, and its standard error."""
+def predict(values: Floats, mean: Floats, covariance: Floats) -> Predicted:
+    """What is NaN in `values` [drafts, probes], given the rest of its row."""
     probes = len(mean)
     weights = np.full(probes, 1 / probes)
-    whole = float(weights @ covariance @ weights)
-    predicted, error = np.full(len(values), mean.mean()), np.full(len(values), whole**0.5)
+    whole, error = values.copy(), np.zeros(len(values))
     for row, those in enumerate(values):
-        seen = np.flatnonzero(~np.isnan(those))
-        if len(seen) == probes:
-            predicted[row], error[row] = those.mean(), 0.0
-        elif len(seen):
-            with_mean = covariance[seen] @ weights
-            slope = np.linalg.solve(covariance[np.ix_(seen, seen)], with_mean)
-            predicted[row] = mean.mean() + slope @ (those[seen] - mean[seen])
-            error[row] = max(0.0, whole - float(slope @ with_mean)) ** 0.5
-    return predicted, error
+        open_ = np.isnan(those)
+        seen = np.flatnonzero(~open_)
+        slope = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[seen])  # [seen, probes]
+        whole[row, open_] = (mean + (those[seen] - mean[seen]) @ slope)[open_]
+        left = weights @ (covariance - covariance[:, seen] @ slope) @ weights
+        error[row] = max(0.0, float(left)) ** 0.5 if open_.any() else 0.0
+    return Predicted(whole, error)

@@ -46,7 +46,7 @@ def preference_of(run: Path, recipe: Recipe) -> Preference | None:
     return Preference(
         score=recipe.prefer.score.removeprefix("icl_"),
         probes=len({score.probe_id for score in scores}),
-        evaluations=len(scores),
+        evaluations=sum(score.asked for score in scores),
         pairs=len(pairs),
         question_pairs=levels["question"],
         rationale_pairs=levels["rationale"],

@@ -45,7 +45,7 @@ class Drafting:
     ) -> None:
         self.engine = engine
         self.task = task
-        self.seeds = seeds
+        self.seeds = _shown(seeds, settings)
         self.settings = settings
         self.styles = styles
         self.explained = explained
@@ -221,6 +221,17 @@ def elicit(
     if not drafting.solved:
         raise StageError(_nothing_accepted(drafting.questions.rows, drafting.rationales.rows))
     return drafting.figures
+
+
+def _shown(seeds: Sequence[Item], settings: Elicit) -> list[Item]:
+    """The seeds that the teacher may see. Raises StageError where a prompt asks for more than there are."""
+    shown = [seed for seed in seeds if seed.steps is None or seed.steps >= settings.least_steps]
+    if len(shown) < settings.seeds_per_prompt:
+        raise StageError(
+            f"elicit.least_steps={settings.least_steps} leaves {len(shown)} of {len(seeds)} seeds, and a prompt shows "
+            f"elicit.seeds_per_prompt={settings.seeds_per_prompt}: lower one of them, or raise task.seeds"
+        )
+    return shown
 
 
 def _nothing_accepted(questions: Sequence[Question], rationales: Sequence[Rationale]) -> str:

@@ -6,16 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from arte.errors import StageError
 from arte.jsonl import RowLog
 from arte.preference import Score as Scorer
 from arte.preference.pairs import question_pairs, rationale_pairs
+from arte.preference.partial_table import Floats, Spending, moments, predict, spend, telling
 from arte.progress import progress
 from arte.recipe import Prefer
 from arte.rows import Example, Question, Rationale, Score, read_rows, write_rows
 from arte.tasks.task import Task
 from arte.workspace import Figures, StageFolder
 
+LEAST_PROBES = 2
+"""That a draft is asked of: an interval needs two."""
 DRAFTS_A_BATCH = 4
 """Drafts between two commits to disk; a killed run scores at most these again."""
 
@@ -26,28 +31,64 @@ def score(
     """Writes baseline.json (value of each probe with no draft) and scores.jsonl (draft by probe), and gives the rows.
 
     `drafted` is the folder of an elicit or tailor stage; `most`: so many of its drafts. Under icl_logprob a value is
-    the gain over zero-shot.
+    the gain over zero-shot. Where not all of the table is asked (prefer.evaluations), what is left is predicted.
+    Raises StageError where that leaves too few probes for a draft.
     """
     questions = {row.id: row for row in read_rows(drafted / "questions.jsonl", Question)}
     rationales = read_rows(drafted / "rationales.jsonl", Rationale)
     drafts = drafts_to_score(rationales, most, seed)
     log = RowLog(folder.path / "scores.jsonl", Score)
+    columns = list(scorer.columns)
     zero_shot = scorer.values(None)
-    baseline = dict(zip(scorer.columns, zero_shot, strict=True))
-    (folder.path / "baseline.json").write_text(json.dumps(baseline), encoding="utf-8")
-    subtracted = zero_shot if settings.score == "icl_logprob" else [0.0] * len(zero_shot)
-    with progress("drafts × probes", len(drafts) * len(zero_shot)) as told:
-        while (start := log.batches_done * DRAFTS_A_BATCH) < len(drafts):
-            rows = []
-            for draft in drafts[start : start + DRAFTS_A_BATCH]:
-                values = scorer.values(as_example(questions[draft.question_id], draft))
-                rows += [
-                    Score(rationale_id=draft.id, question_id=draft.question_id, probe_id=column, value=value - zero)
-                    for column, value, zero in zip(scorer.columns, values, subtracted, strict=True)
+    (folder.path / "baseline.json").write_text(json.dumps(dict(zip(columns, zero_shot, strict=True))), encoding="utf-8")
+    subtracted = np.array(zero_shot) if settings.score == "icl_logprob" else np.zeros(len(columns))
+    spending = spend(len(drafts), len(columns), settings.evaluations, seed)
+    if _too_few(spending):
+        enough = next(
+            share / 100 for share in range(1, 101) if not _too_few(spend(len(drafts), len(columns), share / 100, seed))
+        )
+        raise StageError(
+            f"prefer.evaluations={settings.evaluations} leaves {spending.each} probes for each of "
+            f"{len(spending.others)} drafts; no difference can be told by fewer than {LEAST_PROBES}: ask at least "
+            f"{enough}"
+        )
+    batches = [
+        those[start : start + DRAFTS_A_BATCH]
+        for those in (spending.pilot, spending.others)
+        for start in range(0, len(those), DRAFTS_A_BATCH)
+    ]
+    known: tuple[Floats, Floats] | None = None
+    asked = list(range(len(columns)))
+    with progress("drafts scored", len(drafts)) as told:
+        for batch in batches[log.batches_done :]:
+            if known is None and batch[0] not in spending.pilot:
+                whole_rows = [row.value for row in log.rows[: len(spending.pilot) * len(columns)]]
+                known = moments(np.reshape(whole_rows, (len(spending.pilot), len(columns))))
+                asked = telling(known[1], spending.each)
+            values = np.full((len(batch), len(columns)), np.nan)
+            for row, place in enumerate(batch):
+                draft = as_example(questions[drafts[place].question_id], drafts[place])
+                values[row, asked] = np.subtract(scorer.values(draft, asked), subtracted[asked])
+            whole = values if known is None else predict(values, *known).values
+            log.append_batch(
+                [
+                    Score(
+                        rationale_id=drafts[place].id,
+                        question_id=drafts[place].question_id,
+                        probe_id=column,
+                        value=float(whole[row, number]),
+                        asked=number in asked,
+                    )
+                    for row, place in enumerate(batch)
+                    for number, column in enumerate(columns)
                 ]
-            log.append_batch(rows)
-            told(len(log.rows))
+            )
+            told(len(log.rows) // len(columns))
     return log.rows
+
+
+def _too_few(spending: Spending) -> bool:
+    return bool(spending.others) and spending.each < LEAST_PROBES
 
 
 def prefer(

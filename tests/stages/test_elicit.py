@@ -96,6 +96,19 @@ def test_what_a_row_holds(tmp_path: Path, starter: Task) -> None:
     assert len(rationales) == 2 * len(parsed)
 
 
+def test_only_seeds_of_enough_steps_are_shown(tmp_path: Path, starter: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four seeds one has one step, two have two, and of one it is not known."""
+    counted = [seed.model_copy(update={"steps": steps}) for seed, steps in zip(SEEDS, (1, 2, 2, None), strict=True)]
+    monkeypatch.setitem(globals(), "SEEDS", counted)
+    engine = ScriptedEngine(arithmetic_teacher)
+    work(tmp_path, engine, starter, SETTINGS.model_copy(update={"least_steps": 2}))
+    shown = [seed.id for prompt in engine.calls[0] for seed in counted if seed.question in prompt.text]
+    assert set(shown) == {"seed-1", "seed-2", "seed-3"}
+    assert len(shown) == 8
+    with pytest.raises(StageError, match=r"elicit\.least_steps=3 leaves 1 of 4 seeds.*elicit\.seeds_per_prompt=2"):
+        work(tmp_path, engine, starter, SETTINGS.model_copy(update={"least_steps": 3}))
+
+
 def test_every_draw_has_a_seed_of_its_own(tmp_path: Path, starter: Task) -> None:
     engine = ScriptedEngine(arithmetic_teacher)
     work(tmp_path, engine, starter)

@@ -1,10 +1,15 @@
 import json
+import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from arte.errors import StageError
+from arte.preference.pairs import rationale_pairs, rationale_scores
+from arte.preference.partial_table import Floats
 from arte.recipe import Prefer
 from arte.rows import Check, Example, Item, Pair, Question, Rationale, Score, read_rows, write_rows
 from arte.stages.prefer import DRAFTS_A_BATCH, as_example, drafts_to_score, prefer
@@ -45,13 +50,37 @@ class TableScorer:
         self.fail_after = fail_after
         self.asked: list[str] = []
 
-    def values(self, example: Example | None) -> list[float]:
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
         if example is None:
             return [0.05, 0.25]
         if len(self.asked) == self.fail_after:
             raise Stopped
         self.asked.append(example.id)
-        return [int(example.rationale) / 10, int(example.rationale) / 10 + 0.1]
+        whole = [int(example.rationale) / 10, int(example.rationale) / 10 + 0.1]
+        return whole if places is None else [whole[place] for place in places]
+
+
+class NoisyScorer:
+    """Twelve probes; a draft has a level of its own, and each of its values is off by a draw of half its spread."""
+
+    columns = tuple(f"p{number:02d}" for number in range(12))
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.fail_after = fail_after
+        self.calls: list[tuple[str, int]] = []
+
+    def whole(self, name: str) -> Floats:
+        draw = np.random.default_rng(zlib.crc32(name.encode()))
+        return draw.normal() + draw.normal(0, 0.5, len(self.columns))
+
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
+        if example is None:
+            return [0.125] * len(self.columns)
+        if len(self.calls) == self.fail_after:
+            raise Stopped
+        asked = range(len(self.columns)) if places is None else places
+        self.calls.append((example.id, len(asked)))
+        return [float(value) for value in self.whole(example.id)[list(asked)]]
 
 
 @pytest.fixture
@@ -63,7 +92,7 @@ def elicited(tmp_path: Path) -> Path:
     return folder
 
 
-def work(elicited: Path, task: Task, scorer: TableScorer, **settings: object) -> Figures:
+def work(elicited: Path, task: Task, scorer: TableScorer | NoisyScorer, **settings: object) -> Figures:
     folder = elicited.parent / "prefer"
     folder.mkdir(exist_ok=True)
     chosen = Prefer.model_validate({"question_pairs": 0} | settings)
@@ -126,6 +155,50 @@ def test_taken_up_after_any_draft_it_ends_as_if_never_stopped(tmp_path: Path, el
         assert {path.name: path.read_bytes() for path in (tmp_path / "prefer").iterdir()} == whole
         committed = drafts - drafts % DRAFTS_A_BATCH
         assert again.asked == [row.id for row in ACCEPTED[committed:]]
+
+
+def test_a_part_of_the_table_is_asked_and_the_rest_predicted(tmp_path: Path, elicited: Path, starter: Task) -> None:
+    """Of 14 drafts × 12 probes 84 may be asked: three drafts in full (36), then 4 probes of each of eleven (44)."""
+    scorer = NoisyScorer()
+    work(elicited, starter, scorer, evaluations=0.5, confidence=0)
+    assert [asked for _, asked in scorer.calls] == [12] * 3 + [4] * 11
+    rows = read_rows(tmp_path / "prefer" / "scores.jsonl", Score)
+    assert len(rows) == 14 * 12
+    assert sum(row.asked for row in rows) == 80
+    for row in rows:
+        if row.asked:
+            assert row.value == pytest.approx(
+                scorer.whole(row.rationale_id)[NoisyScorer.columns.index(row.probe_id)] - 0.125
+            )
+    truth = [scorer.whole(name).mean() for name, _ in scorer.calls]
+    value = rationale_scores(rows)
+    assert np.corrcoef(truth, [value[name] for name, _ in scorer.calls])[0, 1] > 0.9
+    # Taken up in either phase it ends as if never stopped.
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "prefer").iterdir()}
+    for drafts in (2, 5, 12):
+        (tmp_path / "prefer").rename(tmp_path / f"before-{drafts}")
+        with pytest.raises(Stopped):
+            work(elicited, starter, NoisyScorer(fail_after=drafts), evaluations=0.5, confidence=0)
+        work(elicited, starter, NoisyScorer(), evaluations=0.5, confidence=0)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "prefer").iterdir()} == whole
+
+
+def test_intervals_of_pairs_are_of_asked_probes_alone(starter: Task) -> None:
+    """The two drafts of a pair differ by 1 and 3 where they were asked; the interval is Student's t of these two."""
+    values = {"q0-r0": (0.0, 0.0, 0.0), "q0-r1": (1.0, 2.0, 3.0)}
+    scores = [
+        Score(rationale_id=name, question_id="q0", probe_id=f"p{place}", value=value, asked=place != 1)
+        for name, row in values.items()
+        for place, value in enumerate(row)
+    ]
+    made = rationale_pairs(starter, {"q0": QUESTIONS[0]}, RATIONALES[:3], scores, Prefer(confidence=0.5)).made
+    assert [(pair.chosen_id, pair.margin) for pair in made] == [("q0-r1", 2.0)]
+    assert made[0].interval == pytest.approx((1, 3))  # 2 ± 1 · √2 / √2, as t at 0.75 with one degree is 1
+
+
+def test_too_few_evaluations_are_refused(elicited: Path, starter: Task) -> None:
+    with pytest.raises(StageError, match=r"prefer\.evaluations=0\.3 .*at least 0\.35$"):
+        work(elicited, starter, NoisyScorer(), evaluations=0.3)
 
 
 def test_which_drafts_are_scored() -> None:
