@@ -112,14 +112,21 @@ def teachers(recipe: Recipe) -> list[Arm]:
     return in_order([teacher for arm in recipe.arms if (teacher := teacher_of(arm, recipe)) is not None])
 
 
-def drafts_folder(teacher: Arm | None) -> str:
-    """Name of the stage in which a teacher (see teacher_of) drafted."""
-    return stage_name("tailor", teacher, "arte") if teacher else "elicit"
+def drafts_folder(teacher: Arm | None, turn: int) -> str:
+    """Name of the stage in which a teacher (see teacher_of) drafted, as it was aligned in a round."""
+    return stage_name("tailor", teacher, "arte", turn) if teacher else "elicit"
 
 
-def tailored_scores_folder(arm: Arm) -> str:
-    """Name of the stage in which the drafts of an aligned teacher were scored."""
-    return f"{drafts_folder(arm)}-scores"
+def tailored_scores_folder(arm: Arm, turn: int) -> str:
+    """Name of the stage in which the drafts of an aligned teacher were scored to choose from them."""
+    return f"{drafts_folder(arm, turn)}-scores"
+
+
+def pairs_folder(arm: Arm, recipe: Recipe, turn: int) -> str:
+    """Name of the stage whose pairs align an arm's teacher in a round."""
+    score = score_of(arm, recipe)
+    assert score is not None
+    return scores_folder(score, recipe) if turn == 1 else stage_name("prefer", arm, "arte", turn)
 
 
 def scores_folder(score: PreferenceScore, recipe: Recipe) -> str:
@@ -127,6 +134,7 @@ def scores_folder(score: PreferenceScore, recipe: Recipe) -> str:
     return stage_name("prefer", score, recipe.prefer.score)
 
 
-def stage_name(stage: str, variant: str, usual: str) -> str:
-    """Folder of a stage that is done more than once: `align` for the usual one, `align-VARIANT` for others."""
-    return stage if variant == usual else f"{stage}-{variant}"
+def stage_name(stage: str, variant: str, usual: str, turn: int = 1) -> str:
+    """Folder of a stage that is done more than once: `align` for the usual one, `align-VARIANT` for others, and
+    `align-round-2` for either in a later round."""
+    return "-".join([stage, *([] if variant == usual else [variant]), *([] if turn == 1 else [f"round-{turn}"])])

@@ -12,6 +12,7 @@ from arte.arms import (
     MADE,
     PairsUsed,
     drafts_folder,
+    pairs_folder,
     score_of,
     scores_folder,
     stage_name,
@@ -20,7 +21,7 @@ from arte.arms import (
 from arte.errors import StageError
 from arte.models import ModelFolder, resolve
 from arte.one_run import Run
-from arte.preference.pairs import shuffled
+from arte.preference.pairs import shuffled, weighted
 from arte.provenance import digest
 from arte.recipe import Arm, Model, PreferenceScore, Recipe
 from arte.rows import Pair, read_rows
@@ -101,7 +102,7 @@ def prefer(run: Run, score: PreferenceScore) -> None:
     recipe = run.recipe.model_copy(update={"prefer": settings})
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, run.models.student.path, run.task, run.splits.seeds, run.probes)
         per_prompt = recipe.elicit.questions_per_prompt
         return collect(folder, run.done["elicit"].path, scored, run.task, settings, per_prompt, recipe.seed)
 
@@ -109,19 +110,23 @@ def prefer(run: Run, score: PreferenceScore) -> None:
     run.stage(scores_folder(score, run.recipe), given, work)
 
 
-def align(run: Run, arm: Arm) -> None:
-    """The teacher, trained on the student's preference, or on what the arm makes of it."""
+def align(run: Run, arm: Arm, turn: int = 1) -> None:
+    """The teacher, as aligned in the rounds before, trained on the student's preference, or on what the arm makes of
+    it."""
     from arte.stages.align import align as train
+    from arte.stages.align import merge_adapter
 
-    score = score_of(arm, run.recipe)
-    assert score is not None
-    preferred = run.done[scores_folder(score, run.recipe)]
+    preferred = run.done[pairs_folder(arm, run.recipe, turn)]
     used: PairsUsed = MADE[arm].pairs
 
     def work(folder: StageFolder) -> Figures:
         # Frozen weights need no finer type than their products; PEFT keeps the adapter's in float32.
         model, tokenizer = run.models.load(run.models.teacher.path, run.models.dtype)
+        for adapter in adapters(run, arm, turn - 1):
+            model = merge_adapter(model, adapter)
         pairs = pairs_of(preferred.path, used, run.recipe.seed)
+        if run.recipe.align.weighting == "margin":
+            pairs = weighted(pairs, run.recipe.seed)
         bf16 = run.models.dtype == "bfloat16"
         return train(folder, pairs, model, tokenizer, run.recipe.align, bf16=bf16, seed=run.recipe.seed)
 
@@ -132,7 +137,14 @@ def align(run: Run, arm: Arm) -> None:
         "teacher": run.models.teacher.sha256,
         "seed": run.recipe.seed,
     }
-    run.stage(stage_name("align", arm, "arte"), given, work)
+    if turn > 1:
+        given["aligned"] = run.done[stage_name("align", arm, "arte", turn - 1)].fingerprint
+    run.stage(stage_name("align", arm, "arte", turn), given, work)
+
+
+def adapters(run: Run, arm: Arm, turn: int) -> list[Path]:
+    """What the rounds up to this one taught a teacher, in order."""
+    return [run.done[stage_name("align", arm, "arte", each)].path / "adapter" for each in range(1, turn + 1)]
 
 
 def pairs_of(preferred: Path, used: PairsUsed, seed: int) -> list[Pair]:
@@ -150,17 +162,17 @@ def pairs_of(preferred: Path, used: PairsUsed, seed: int) -> list[Pair]:
     return kept
 
 
-def tailor(run: Run, arm: Arm) -> None:
+def tailor(run: Run, arm: Arm, turn: int = 1) -> None:
     """Questions and rationales from the aligned teacher, under the naive prompt; scored, where they are chosen from."""
     settings, elicit_settings = run.recipe.tailor, run.recipe.elicit
     questions = round(elicit_settings.questions * settings.over)
     elicit_settings = elicit_settings.model_copy(update={"questions": questions})
-    aligned = run.done[stage_name("align", arm, "arte")]
+    seed = run.recipe.seed + turn
 
     def work(folder: StageFolder) -> Figures:
         return draft(
             folder,
-            run.models.engine(run.models.teacher.path, adapter=aligned.path / "adapter"),
+            run.models.engine(run.models.teacher.path, adapters(run, arm, turn)),
             run.task,
             run.splits.seeds,
             run.held_out,
@@ -168,25 +180,25 @@ def tailor(run: Run, arm: Arm) -> None:
             styles=[None] * settings.rationales,
             explained=None,
             rationale_temperature=settings.temperature,
-            seed=run.recipe.seed + 1,
+            seed=seed,
         )
 
     given = {
         "rationales": settings.rationales,
         "temperature": settings.temperature,
         "elicit": elicit_settings,
-        "align": aligned.fingerprint,
+        "align": run.done[stage_name("align", arm, "arte", turn)].fingerprint,
         "drafts_in": run.recipe.teacher.drafts_in,
         "seeds": digest(run.splits.seeds),
         "held_out": digest(run.held_out),
         "seed": run.recipe.seed,
     }
-    run.stage(drafts_folder(arm), given, work)
+    run.stage(drafts_folder(arm, turn), given, work)
     if settings.choose != "random":
-        _score_tailored(run, arm)
+        _score_tailored(run, arm, turn)
 
 
-def _score_tailored(run: Run, arm: Arm) -> None:
+def _score_tailored(run: Run, arm: Arm, turn: int) -> None:
     """Every accepted draft of an aligned teacher, by the score that it was aligned with."""
     from arte.stages.prefer import score as value
     from arte.stages.scoring import scorer
@@ -195,15 +207,15 @@ def _score_tailored(run: Run, arm: Arm) -> None:
     assert score is not None
     settings = run.recipe.prefer.model_copy(update={"score": score})
     recipe = run.recipe.model_copy(update={"prefer": settings})
-    drafted = run.done[drafts_folder(arm)]
+    drafted = run.done[drafts_folder(arm, turn)]
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, run.models.student.path, run.task, run.splits.seeds, run.probes)
         value(folder, drafted.path, scored, settings, None, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafted": drafted.fingerprint}
-    run.stage(tailored_scores_folder(arm), given, work)
+    run.stage(tailored_scores_folder(arm, turn), given, work)
 
 
 def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:

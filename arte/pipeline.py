@@ -49,7 +49,7 @@ def run(
 
 def stages(whole: Run) -> Iterator[tuple[StageName, Callable[[], None]]]:
     """The stages in front of the report, in order; those that no arm needs are left out."""
-    from arte import drafting, shipping, teaching
+    from arte import drafting, rounds, shipping, teaching
 
     arms = whole.recipe.arms
     if trained(arms):
@@ -58,10 +58,13 @@ def stages(whole: Run) -> Iterator[tuple[StageName, Callable[[], None]]]:
         yield "prefer", partial(drafting.choose_probes, whole)
     for score in scores(whole.recipe):
         yield "prefer", partial(drafting.prefer, whole, score)
-    for arm in teachers(whole.recipe):
-        yield "align", partial(drafting.align, whole, arm)
-    for arm in teachers(whole.recipe):
-        yield "tailor", partial(drafting.tailor, whole, arm)
+    for turn in range(1, whole.recipe.rounds + 1):
+        for arm in teachers(whole.recipe) if turn > 1 else []:
+            yield "prefer", partial(rounds.prefer, whole, arm, turn)
+        for arm in teachers(whole.recipe):
+            yield "align", partial(drafting.align, whole, arm, turn)
+        for arm in teachers(whole.recipe):
+            yield "tailor", partial(drafting.tailor, whole, arm, turn)
     if trained(arms):
         yield "distill", partial(teaching.distill, whole)
     for arm in in_order(arms):

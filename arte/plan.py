@@ -85,7 +85,8 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
 
     explained = elicit.explained or elicit.questions
     told_in, told_out = drafting(explained * styles)
-    teachers = len(arms.teachers(recipe))
+    aligned, later = arms.teachers(recipe), recipe.rounds - 1
+    teachers = len(aligned) * recipe.rounds
     again_in, again_out = drafting(elicit.questions * recipe.tailor.rationales)
     again_in, again_out = (teachers * recipe.tailor.over * tokens for tokens in (again_in, again_out))
     accepted = elicit.questions + explained * styles * ACCEPTED_RATIONALES
@@ -94,13 +95,14 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     valued = [_scored(recipe, score, drafts) for score in scores]
     if recipe.tailor.choose != "random":
         valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in scores]
+    valued += [_scored(recipe, recipe.prefer.score, recipe.tailor.over * elicit.questions) for _ in aligned * later]
     scored, decoded = sum(read for read, _ in valued), sum(drawn for _, drawn in valued)
     pair_tokens = prefer.question_pairs * 2 * (
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
     trained = len(arms.trained(recipe.arms))
     examples = distill.examples + recipe.task.seeds * distill.seeds
-    sft = trained * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
+    sft = (trained + len(aligned) * later) * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
     evaluated, files = len(recipe.arms), sum(":" in target for target in recipe.export.targets)

@@ -141,7 +141,7 @@ def _scored(run: Run, score: PreferenceScore, drafts: Sequence[Candidate]) -> Fl
     elicited = run.workspace.root / "elicit"
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, run.models.student.path, run.task, run.splits.seeds, run.probes)
         value(folder, elicited, scored, settings, None, recipe.seed)
         return Figures()
 

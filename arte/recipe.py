@@ -160,6 +160,9 @@ class Align(Settings):
     batch_size: Count = Field(16, description="Pairs a step (paper: 16).")
     micro_batch_size: Count = Field(2, description="Pairs in memory at once; divides batch_size.")
     warmup: Fraction = Field(0.1, description="Share of steps with a rising rate, then cosine (paper: 0.1).")
+    weighting: Literal["equal", "margin"] = Field(
+        "equal", description="How often a pair is trained on: all alike, or in proportion to its difference in score."
+    )
     lora_rank: Count = Field(16, description="Rank of the adapter, on all linear layers.")
     lora_alpha: Positive = Field(32.0, description="Scale of the adapter, as PEFT counts it.")
     max_tokens: Count = Field(2048, description="Longest prompt with answer; a longer pair is an error, never cut.")
@@ -248,6 +251,11 @@ class Recipe(Settings):
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("untrained", "verified", "arte")
     elicit: Elicit = Elicit()
     prefer: Prefer = Prefer()
+    rounds: Count = Field(
+        1,
+        description="How often prefer, align and tailor are done; from the second on the student that is asked was "
+        "trained on the drafts before, and the teacher as aligned so far is aligned further.",
+    )
     align: Align = Align()
     tailor: Tailor = Tailor()
     distill: Distill = Distill()

@@ -1,5 +1,6 @@
 """The two models of a run: found once, loaded anew by each stage that needs one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ class RunModels:
         machine.return_memory()  # of the model before
         return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
 
-    def engine(self, folder: Path, adapter: Path | None = None) -> Any:
-        """Generation with a model; an adapter is merged into it. A teacher may draft with 8-bit weights."""
+    def engine(self, folder: Path, adapters: Sequence[Path] = ()) -> Any:
+        """Generation with a model; adapters are merged into it in order. A teacher may draft with 8-bit weights."""
         from arte.generation.int8 import is_faster, to_int8
         from arte.generation.transformers import TransformersEngine
         from arte.stages.align import merge_adapter
@@ -41,6 +42,6 @@ class RunModels:
             and is_faster(self.dtype)
         )
         model, tokenizer = self.load(folder, "float32" if rounded else self.dtype)
-        if adapter is not None:
+        for adapter in adapters:
             model = merge_adapter(model, adapter)
         return TransformersEngine(to_int8(model) if rounded else model, tokenizer)

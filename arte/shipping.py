@@ -53,7 +53,7 @@ def _calibrating(run: Run) -> "Calibrating | None":
     if arm == "untrained":
         return None
     return calibration.of_run(
-        run.done[drafts_folder(teacher_of(arm, run.recipe))].path,
+        run.done[drafts_folder(teacher_of(arm, run.recipe), run.recipe.rounds)].path,
         run.done[f"distill/{arm}"].path,
         run.recipe.export.calibration,
         run.task,

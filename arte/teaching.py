@@ -1,9 +1,11 @@
 """The stages of the students: each arm's is trained on its examples, and all answer the same test items."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arte.arms import (
     MADE,
+    Choice,
     choice_of,
     drafts_folder,
     score_of,
@@ -20,6 +22,9 @@ from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
 from arte.workspace import Figures, StageFolder
 
+if TYPE_CHECKING:
+    from arte.stages.choosing import Candidate
+
 
 def student_folder(run: Run, arm: Arm) -> Path:
     """The weights of an arm's student."""
@@ -33,57 +38,76 @@ def student_fingerprint(run: Run, arm: Arm) -> str:
 
 def examples(run: Run) -> dict[Arm, list[Example]]:
     """Each arm's examples: the seeds, as often as the recipe says, then equally many drafts."""
-    from arte.stages.choosing import candidates, equal_share, item_as_example
+    from arte.stages.choosing import equal_share
 
-    settings = run.recipe.distill
-    drafted = {}
-    for arm in trained(run.recipe.arms):
-        choice, teacher = choice_of(arm, run.recipe), teacher_of(arm, run.recipe)
-        scored = run.done[_scores_of(run, arm)].path if choice != "random" else None
-        folder = run.done[drafts_folder(teacher)].path
-        drafted[arm] = (choice, candidates(folder, scored, choice, checked=MADE[arm].checked))
-    shares = equal_share(drafted, settings.examples, run.recipe.seed)
-    seeds = [item_as_example(item) for item in run.splits.seeds] * settings.seeds
-    return {arm: [*seeds, *share] for arm, share in shares.items()}
+    drafted = {arm: drafts_of(run, arm, run.recipe.rounds) for arm in trained(run.recipe.arms)}
+    shares = equal_share(drafted, run.recipe.distill.examples, run.recipe.seed)
+    return {arm: [*gold(run), *share] for arm, share in shares.items()}
 
 
-def _scores_of(run: Run, arm: Arm) -> str:
-    """Name of the stage that scored the drafts that an arm chooses from."""
-    if (teacher := teacher_of(arm, run.recipe)) is not None:
-        return tailored_scores_folder(teacher)
-    score = score_of(arm, run.recipe)
-    assert score is not None
-    return scores_folder(score, run.recipe)
+def gold(run: Run) -> list[Example]:
+    """The seeds as examples, as often as the recipe says."""
+    from arte.stages.choosing import item_as_example
+
+    return [item_as_example(item) for item in run.splits.seeds] * run.recipe.distill.seeds
+
+
+def drafts_of(run: Run, arm: Arm, turn: int) -> "tuple[Choice, list[Candidate]]":
+    """How an arm chooses its drafts, and among which, its teacher as aligned in a round."""
+    from arte.stages.choosing import candidates
+
+    choice, teacher = choice_of(arm, run.recipe), teacher_of(arm, run.recipe)
+    scored = None
+    if choice != "random":
+        if teacher is not None:
+            scored = run.done[tailored_scores_folder(teacher, turn)].path
+        else:
+            score = score_of(arm, run.recipe)
+            assert score is not None
+            scored = run.done[scores_folder(score, run.recipe)].path
+    drafted = run.done[drafts_folder(teacher, turn)].path
+    return choice, candidates(drafted, scored, choice, checked=MADE[arm].checked)
 
 
 def distill(run: Run) -> None:
     """A student for each arm that trains, on equally many examples, in equally many steps of equally many tokens."""
+    every = examples(run)
+    steps = max(steps_of(run, those) for those in every.values())
+    for arm, those in every.items():
+        train(run, f"distill/{arm}", those, steps)
+
+
+def steps_of(run: Run, those: list[Example]) -> int:
+    """Steps in which a student sees these examples as often as the recipe says."""
     from arte.models.load import load_tokenizer
-    from arte.stages.distill import distill as train
-    from arte.stages.distill import steps_of
+    from arte.stages.distill import steps_of as counted
+
+    tokenizer = load_tokenizer(run.models.student.path, run.recipe.student.trust_remote_code)
+    return counted(those, run.task, tokenizer, run.recipe.distill)
+
+
+def train(run: Run, name: str, those: list[Example], steps: int) -> None:
+    """The stage `name`: the student as it came, trained on these examples in so many steps."""
+    from arte.stages.distill import distill as teach
 
     settings = run.recipe.distill
-    every = examples(run)
-    tokenizer = load_tokenizer(run.models.student.path, run.recipe.student.trust_remote_code)
-    steps = max(steps_of(those, run.task, tokenizer, settings) for those in every.values())
-    for arm, those in every.items():
 
-        def work(folder: StageFolder, those: list[Example] = those) -> Figures:
-            model, tokenizer = run.models.load(run.models.student.path, run.models.trained_dtype)
-            bf16 = run.models.dtype == "bfloat16"
-            tokens = train(
-                folder.path, those, run.task, model, tokenizer, settings, steps=steps, bf16=bf16, seed=run.recipe.seed
-            )
-            return Figures(tokens_in=tokens)
+    def work(folder: StageFolder) -> Figures:
+        model, tokenizer = run.models.load(run.models.student.path, run.models.trained_dtype)
+        bf16 = run.models.dtype == "bfloat16"
+        tokens = teach(
+            folder.path, those, run.task, model, tokenizer, settings, steps=steps, bf16=bf16, seed=run.recipe.seed
+        )
+        return Figures(tokens_in=tokens)
 
-        given = {
-            "distill": settings,
-            "examples": digest(those),
-            "steps": steps,
-            "student": run.models.student.sha256,
-            "seed": run.recipe.seed,
-        }
-        run.stage(f"distill/{arm}", given, work)
+    given = {
+        "distill": settings,
+        "examples": digest(those),
+        "steps": steps,
+        "student": run.models.student.sha256,
+        "seed": run.recipe.seed,
+    }
+    run.stage(name, given, work)
 
 
 def evaluate(run: Run, arm: Arm) -> None:

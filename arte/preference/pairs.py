@@ -11,8 +11,10 @@ t); that best and worst were picked for it makes it too narrow, so a confidence 
 
 import json
 import random
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -207,6 +209,20 @@ def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
     labels say nothing."""
     turned = set(random.Random(f"shuffled-pairs-{seed}").sample(range(len(pairs)), len(pairs) // 2))
     return [_turned(pair) if place in turned else pair for place, pair in enumerate(pairs)]
+
+
+def weighted(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """As many pairs, each as often as its share of all margins asks for, up or down to a whole number.
+
+    One systematic draw, so that in expectation a pair weighs exactly in proportion to the size of its margin (which is
+    negative where labels were exchanged).
+    """
+    sizes = [abs(pair.margin) for pair in pairs]
+    if not sum(sizes):
+        return list(pairs)
+    ends = list(accumulate(size / sum(sizes) * len(pairs) for size in sizes))
+    start = random.Random(f"weighted-pairs-{seed}").random()
+    return [pairs[min(bisect_right(ends, start + turn), len(pairs) - 1)] for turn in range(len(pairs))]
 
 
 def _turned(pair: Pair) -> Pair:

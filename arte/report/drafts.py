@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+from arte.arms import drafts_folder
 from arte.recipe import Recipe
 from arte.report.contract import Data, Draft, Examples, Preference, Rejected, Tally, TeacherData
 from arte.report.files import document, rows_of
@@ -17,9 +18,10 @@ _SHOWN = 3
 
 def data_of(run: Path, recipe: Recipe) -> Data | None:
     """Drafts of the teacher before (elicit) and after alignment (tailor); null where nothing was drafted."""
+    last = drafts_folder("arte", recipe.rounds)
     teachers = [
         teacher
-        for teacher in (_teacher(run / "elicit", "unaligned"), _teacher(run / "tailor", "aligned"))
+        for teacher in (_teacher(run / "elicit", "unaligned"), _teacher(run / last, "aligned"))
         if teacher is not None
     ]
     if not teachers:

@@ -150,6 +150,7 @@ def _calibrating(path: Path | None, student: _Student, settings: Export, task: T
     from arte import config
 
     trained = student.folder.parent
-    teacher = arms.teacher_of(cast(Arm, trained.name), config.load_saved(student.run / "recipe.yaml"))
-    drafted = student.run / arms.drafts_folder(teacher)
+    recipe = config.load_saved(student.run / "recipe.yaml")
+    teacher = arms.teacher_of(cast(Arm, trained.name), recipe)
+    drafted = student.run / arms.drafts_folder(teacher, recipe.rounds)
     return calibration.of_run(drafted, trained, settings.calibration, task, student.folder)

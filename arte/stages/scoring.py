@@ -1,6 +1,7 @@
 """The score that a recipe names, with the student that it asks."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from arte.generation.transformers import TransformersEngine
 from arte.preference import Score
@@ -14,15 +15,17 @@ from arte.stages.choosing import item_as_example
 from arte.tasks.task import Task
 
 
-def scorer(recipe: Recipe, run_models: RunModels, task: Task, seeds: Sequence[Item], probes: list[Item]) -> Score:
-    """Loads the student and makes the score. Influence warms its student up on the seeds.
+def scorer(
+    recipe: Recipe, run_models: RunModels, student: Path, task: Task, seeds: Sequence[Item], probes: list[Item]
+) -> Score:
+    """Loads the student from its folder and makes the score. Influence warms its student up on the seeds.
 
     Raises ModelError.
     """
     settings = recipe.prefer
     influence = settings.score in ("influence", "influence_first_order")
     dtype = "float32" if influence else run_models.dtype
-    model, tokenizer = run_models.load(run_models.student.path, dtype)
+    model, tokenizer = run_models.load(student, dtype)
     engine = TransformersEngine(model, tokenizer)
     if settings.score == "icl_accuracy":
         return IclAccuracy(engine, task, probes, settings.batch_size, recipe.evaluate.max_tokens)

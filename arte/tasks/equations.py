@@ -45,9 +45,9 @@ def equations_hold(text: str) -> str | None:
     for line in plain(text).split("\n"):
         if "=" not in line:
             continue
-        for left, right in _sides(line):
+        for left, right in sides_of(line):
             if not _holds(left, right):
-                return " ".join(line[left[_start(left)].start : _end(right)].split())
+                return " ".join(line[left[start_of(left)].start : _end(right)].split())
     return None
 
 
@@ -59,7 +59,7 @@ def reaches(text: str, answer: str) -> bool:
     """
     wanted = Fraction(answer)
     for line in plain(text).split("\n"):
-        for _, right in _sides(line):
+        for _, right in sides_of(line):
             for reading in READINGS:
                 try:
                     if any(number == wanted for number, _ in _prefixes(right, reading)):
@@ -69,7 +69,7 @@ def reaches(text: str, answer: str) -> bool:
     return False
 
 
-def _sides(line: str) -> Iterator[tuple[list[Token], list[Token]]]:
+def sides_of(line: str) -> Iterator[tuple[list[Token], list[Token]]]:
     """What stands left and right of each equals sign, up to the next one or the end of the clause."""
     for clause in _clauses(tokens_of(line)):
         sides: list[list[Token]] = [[]]
@@ -94,7 +94,7 @@ def _clauses(tokens: list[Token]) -> Iterator[list[Token]]:
     yield clause
 
 
-def _start(side: list[Token]) -> int:
+def start_of(side: list[Token]) -> int:
     """Where the longest expression starts that reaches to the end of a left side. Raises UnreadableError."""
     for start, token in enumerate(side):
         if token.kind in ("number", "open", "currency", "operator"):
@@ -114,7 +114,7 @@ def _end(side: list[Token]) -> int:
 def _holds(left: list[Token], right: list[Token]) -> bool:
     """Whether both sides agree, under any reading, or cannot be judged."""
     try:
-        start = _start(left)
+        start = start_of(left)
         end = evaluate(right, 0, READINGS[0]).next
     except (UnreadableError, ZeroDivisionError):
         return True

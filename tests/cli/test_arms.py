@@ -22,6 +22,39 @@ def rows(file: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("taught")
+def test_two_rounds_ask_a_trained_student_and_align_an_aligned_teacher(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    wanted = (*SMOKE, "--until", "tailor", "--out", str(run), "arms=[arte]", "align.weighting=margin")
+    command.done(*wanted)
+    first = {name: (run / name / "stage.json").read_bytes() for name in ("elicit", "prefer", "align", "tailor")}
+    command.done(*wanted, "rounds=2")
+    for name, record in first.items():
+        assert (run / name / "stage.json").read_bytes() == record  # the first round is kept as it was
+
+    trained = {row["id"] for row in rows(run / "distill-round-2" / "examples.jsonl")}
+    drafted = {row["id"] for row in rows(run / "tailor" / "rationales.jsonl") if row["check"]["reason"] is None}
+    assert trained & drafted
+    asked = rows(run / "prefer-round-2" / "scores.jsonl")
+    assert {row["rationale_id"] for row in asked} == drafted
+    # Another student: even with no example in front its values are others.
+    before, after = (json.loads((run / name / "baseline.json").read_text()) for name in ("prefer", "prefer-round-2"))
+    assert before.keys() == after.keys()
+    assert all(before[probe] != after[probe] for probe in before)
+    pairs = rows(run / "prefer-round-2" / "pairs.jsonl")
+    assert pairs
+    assert {name.rpartition("-r")[0] or name for pair in pairs for name in pair["chosen_id"].split("+")} <= {
+        row["question_id"] for row in asked
+    }
+    weights = {
+        (run / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("align", "align-round-2")
+    }
+    assert len(weights) == 2
+    again = {row["text"] for row in rows(run / "tailor-round-2" / "questions.jsonl")}
+    assert again != {row["text"] for row in rows(run / "tailor" / "questions.jsonl")}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("taught")
 def test_every_arm_with_two_seeds(tmp_path: Path) -> None:
     run = tmp_path / "runs"
     wanted = (

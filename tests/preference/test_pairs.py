@@ -16,6 +16,7 @@ Ranked: q2 q4 | q0 q1 q6 q7 | q3 q5, so the top quarter is {q2, q4} and the bott
 import json
 import math
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,7 @@ from arte.preference.pairs import (
     rationale_pairs,
     rationale_scores,
     shuffled,
+    weighted,
 )
 from arte.recipe import Prefer
 from arte.rows import Check, Pair, Question, Rationale, Score
@@ -278,6 +280,25 @@ def test_shuffled_pairs_are_the_same_with_half_of_them_turned(starter: Task) -> 
         assert after.interval == (-before.interval[1], -before.interval[0])
     assert shuffled(pairs, seed=0) == turned
     assert len({tuple(pair.chosen_id for pair in shuffled(pairs, seed=seed)) for seed in range(6)}) > 1
+
+
+def test_pairs_weighted_by_their_margins() -> None:
+    """Margins of 0.6, 0.3, 0.1 and 0 among four: 2.4, 1.2, 0.4 and 0 times; over many draws exactly so. One with its
+    labels exchanged weighs as much as before."""
+    made = [
+        Pair(level="question", prompt="[]", chosen="a", rejected="b", chosen_id=name, rejected_id="r", margin=margin)
+        for name, margin in (("w", 0.6), ("x", -0.3), ("y", 0.1), ("z", 0.0))
+    ]
+    drawn = [Counter(pair.chosen_id for pair in weighted(made, seed)) for seed in range(2000)]
+    assert all(sum(counts.values()) == 4 for counts in drawn)
+    assert {counts["w"] for counts in drawn} == {2, 3}
+    assert {counts["x"] for counts in drawn} == {1, 2}
+    assert {counts["y"] for counts in drawn} == {0, 1}
+    assert {counts["z"] for counts in drawn} == {0}
+    for name, times in (("w", 2.4), ("x", 1.2), ("y", 0.4)):
+        assert sum(counts[name] for counts in drawn) / 2000 == pytest.approx(times, abs=0.04)
+    alike = [pair.model_copy(update={"margin": 0.0}) for pair in made]
+    assert weighted(alike, 0) == alike
 
 
 def test_questions_differ_probe_by_probe(starter: Task) -> None:
