@@ -39,7 +39,8 @@ def recipe(
     redo: Annotated[list[str] | None, typer.Option(help="Do this stage again, and what follows from it.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the resolved recipe and stop.")] = False,
     seeds: Annotated[
-        int, typer.Option(help="So many runs, in OUT/seed-0, OUT/seed-1, …, compared at the end.", min=1)
+        int,
+        typer.Option(min=1, help="So many runs, of this seed and those behind it, in OUT/seed-N, compared."),
     ] = 1,
 ) -> None:
     """Run the whole job, or go on with it: draft, prefer, align, tailor, distill, evaluate, export, bench, report."""
@@ -61,7 +62,7 @@ def recipe(
 
     quiet()
     if seeds > 1:
-        for seed in range(seeds):
+        for seed in range(resolved.seed, resolved.seed + seeds):
             typer.echo(f"seed {seed}")
             one = resolved.model_copy(update={"seed": seed})
             pipeline.run(one, folder / f"seed-{seed}", until=last, redo=again, say=typer.echo)

@@ -101,7 +101,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
     trained = len(arms.trained(recipe.arms))
-    examples = distill.examples + recipe.task.seeds * distill.seeds
+    examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants
     sft = (trained + len(aligned) * later) * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER

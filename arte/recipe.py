@@ -194,6 +194,11 @@ class Distill(Settings):
     seeds: Annotated[int, Field(ge=0)] = Field(
         0, description="How often every arm's examples hold each seed with its own solution (paper: not at all)."
     )
+    variants: Count = Field(
+        1,
+        description="How often an example is in the data: as it is, then with other numbers and its solution computed "
+        "anew (a solution that is no computation stays as it is).",
+    )
     learning_rate: Positive = Field(2e-5, description="Peak rate (paper: 2e-5).")
     epochs: Positive = Field(1.0, description="Passes over the examples (paper: 1).")
     batch_tokens: Count = Field(2048, description="Tokens a step: examples are packed into rows of this length.")

@@ -1,5 +1,6 @@
 """The stages of the students: each arm's is trained on its examples, and all answer the same test items."""
 
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,19 @@ def examples(run: Run) -> dict[Arm, list[Example]]:
 
     drafted = {arm: drafts_of(run, arm, run.recipe.rounds) for arm in trained(run.recipe.arms)}
     shares = equal_share(drafted, run.recipe.distill.examples, run.recipe.seed)
-    return {arm: [*gold(run), *share] for arm, share in shares.items()}
+    return {arm: varied(run, [*gold(run), *share]) for arm, share in shares.items()}
+
+
+def varied(run: Run, those: list[Example]) -> list[Example]:
+    """Each example as often as distill.variants says, all of them in turn: as it is, then with other numbers."""
+    known = {item.question for item in run.held_out}
+    out = list(those)
+    for turn in range(1, run.recipe.distill.variants):
+        for place, example in enumerate(those):
+            draw = random.Random(f"variant-{run.recipe.seed}-{turn}-{place}")
+            other = run.task.varied(example, draw)
+            out.append(example if other.question in known else other)
+    return out
 
 
 def gold(run: Run) -> list[Example]:

@@ -41,10 +41,15 @@ def test_each_variant_has_its_own_teacher_and_the_same_one_is_aligned_once() -> 
     assert arms.scores(other) == ["icl_logprob"]
     assert arms.scores_folder("icl_logprob", other) == "prefer-icl_logprob"
     assert arms.scores_folder("influence", other) == "prefer"
-    assert [arms.drafts_folder(teacher) for teacher in (None, "arte", "shuffled_pairs")] == [
-        "elicit",
-        "tailor",
-        "tailor-shuffled_pairs",
+    folders = [arms.drafts_folder(teacher, turn) for teacher in (None, "arte", "shuffled_pairs") for turn in (1, 2)]
+    assert folders == [
+        *("elicit", "elicit"),
+        *("tailor", "tailor-round-2"),
+        *("tailor-shuffled_pairs", "tailor-shuffled_pairs-round-2"),
+    ]
+    assert [arms.pairs_folder("shuffled_pairs", many, turn) for turn in (1, 2)] == [
+        "prefer",
+        "prefer-shuffled_pairs-round-2",
     ]
 
 

@@ -3,14 +3,16 @@
 Prompts are short because every token of them is computed for every draft.
 """
 
+import random
 import re
 from collections.abc import Sequence
 
 from arte.generation import Message
 from arte.recipe import Style
-from arte.rows import Item
+from arte.rows import Example, Item
 from arte.tasks import answers
 from arte.tasks.equations import equations_hold, reaches
+from arte.tasks.renumber import Worked, renumbered
 from arte.tasks.styles import EXAMPLES, NAIVE, STYLES
 from arte.tasks.task import Draft
 
@@ -28,6 +30,14 @@ class Arithmetic:
     flexible = staticmethod(answers.flexible)
     equations_hold = staticmethod(equations_hold)
     reaches = staticmethod(reaches)
+
+    def varied(self, example: Example, draw: random.Random) -> Example:
+        other = renumbered(Worked(example.question, example.rationale, example.answer), draw)
+        if other is None:
+            return example
+        return example.model_copy(
+            update={"question": other.question, "rationale": other.solution, "answer": other.answer}
+        )
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
         """A list of problems, each with its solution and answer (the paper's <target>), that begins with the seeds.

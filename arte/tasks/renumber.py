@@ -35,28 +35,36 @@ class Worked(NamedTuple):
     answer: str
 
 
+class Computed(NamedTuple):
+    """What a solution becomes with other numbers: its results by what they were, and, line by line, by where they
+    start."""
+
+    results: dict[int, int]
+    places: list[dict[int, int]]
+
+
 def renumbered(problem: Worked, draw: random.Random) -> Worked | None:
     """The problem with other numbers of about the same size (half to twice), or None where that cannot be done.
 
-    All results stay whole and positive; a number that stands twice in the question stays the same number twice.
+    All results stay whole and positive; a number that stands twice in the question stays the same number twice. A
+    solution with an equation that does not hold, or that does not compute the answer, cannot be done.
     """
-    asked = _numbers(problem.question)
-    constants = _constants(problem.question)
-    if asked is None or not asked or asked & constants:
+    asked, constants = _numbers(problem.question), _constants(problem.question)
+    if not asked or asked & constants or not problem.answer.isdecimal():
         return None
     lines = plain(problem.solution).split("\n")
-    if _results(lines, {value: value for value in asked}, constants) is None:
+    now = _computed(lines, {value: value for value in asked}, constants)
+    if now is None or any(old != new for old, new in now.results.items()) or int(problem.answer) not in now.results:
         return None
     for _ in range(ATTEMPTS):
         drawn = {value: _near(value, draw) for value in sorted(asked)}
-        results = _results(lines, drawn, constants)
-        if results is None or int(problem.answer) not in results or len(set(drawn.values())) < len(drawn):
-            continue
-        return Worked(
-            _replaced(problem.question, drawn),
-            "\n".join(_replaced(line, drawn | results) for line in lines),
-            str(results[int(problem.answer)]),
-        )
+        new = _computed(lines, drawn, constants)
+        if new is not None and len(set(drawn.values())) == len(drawn):
+            told = [
+                _replaced(line, new.results | drawn, places) for line, places in zip(lines, new.places, strict=True)
+            ]
+            answer = new.results[int(problem.answer)]
+            return Worked(_replaced(problem.question, drawn, {}), "\n".join(told), str(answer))
     return None
 
 
@@ -68,7 +76,7 @@ def _numbers(text: str) -> set[int] | None:
     """Of a question; None where one is no whole number or is a percentage."""
     tokens = tokens_of(text)
     found = set()
-    for token, behind in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, behind in zip(tokens, [*tokens, None][1:], strict=True):
         if token.kind in ("odd", "percent", "other") or (token.kind == "number" and "." in token.text):
             return None
         if token.kind == "number":
@@ -83,31 +91,34 @@ def _constants(text: str) -> set[int]:
     return {value for word in words for value in (*NAMED.get(word, ()), *NAMED.get(word.removesuffix("s"), ()))}
 
 
-def _results(lines: list[str], numbers: Mapping[int, int], constants: set[int]) -> dict[int, int] | None:
-    """What each result of the solution becomes when its question's numbers become others.
+def _computed(lines: list[str], numbers: dict[int, int], constants: set[int]) -> Computed | None:
+    """The solution with the numbers of its question (keys) become others (values).
 
-    None where a number comes from nowhere, a result is taken for another number, or is not whole and positive.
+    None where a number comes from nowhere, a result is not whole and positive, or one that is taken further is the same
+    as another number: which of them is meant cannot be told.
     """
-    results: dict[int, int] = {}
-    for line in lines:
+    found = Computed({}, [{} for _ in lines])
+    taken = False
+    for line, places in zip(lines, found.places, strict=True):
         for left, right in sides_of(line):
             try:
-                start = start_of(left)
-                known = numbers | results if isinstance(numbers, dict) else {**numbers, **results}
-                new = [_with(token, known, constants) for token in left[start:]]
+                known = found.results | numbers
+                new = [_with(token, known, constants) for token in left[start_of(left) :]]
                 value = evaluate(new, 0, READINGS[0])
                 evaluate(right, 0, READINGS[0])
             except (UnreadableError, ZeroDivisionError, KeyError):
                 return None
             result = next(token for token in right if token.kind == "number")
             old = Fraction(result.text.replace(",", ""))
-            if value.next != len(new) or value.number.denominator != 1 or not 0 < value.number <= MOST:
+            if taken or value.next != len(new) or value.number.denominator != 1 or not 0 < value.number <= MOST:
                 return None
-            if old.denominator != 1 or old in constants or int(old) in numbers:
+            if old.denominator != 1:
                 return None
-            if results.setdefault(int(old), int(value.number)) != value.number:
+            taken = int(old) in numbers or int(old) in constants  # so this must be the last equation
+            if found.results.setdefault(int(old), int(value.number)) != value.number:
                 return None
-    return results
+            places[result.start] = int(value.number)
+    return found
 
 
 def _with(token: Token, known: Mapping[int, int], constants: set[int]) -> Token:
@@ -126,12 +137,13 @@ def _with(token: Token, known: Mapping[int, int], constants: set[int]) -> Token:
     return token
 
 
-def _replaced(text: str, known: Mapping[int, int]) -> str:
+def _replaced(text: str, known: Mapping[int, int], places: Mapping[int, int]) -> str:
+    """`known`: by value; `places`: by where a number starts, which goes first."""
     parts, end = [], 0
     for token in _plain_numbers(text):
-        value = int(token.text.replace(",", ""))
-        if value in known:
-            parts += [text[end : token.start], str(known[value])]
+        new = places.get(token.start, known.get(int(token.text.replace(",", ""))))
+        if new is not None:
+            parts += [text[end : token.start], str(new)]
             end = token.end
     return "".join([*parts, text[end:]])
 

@@ -1,7 +1,8 @@
 """School arithmetic in GSM8K's format, made by this project's templates.
 
 Test and unseen items are the same in every run, whatever its seed, so that runs can be compared item by item; a run's
-seed draws its seeds and probes.
+seed draws its seeds and probes. The test items are a second edition: on the first (`starter-test-`, until 2026-11-27)
+the recipe had been tuned.
 """
 
 import random
@@ -56,7 +57,7 @@ class Starter(Arithmetic):
             )
         size = TEST if settings.test is None else settings.test
         used: set[str] = set()
-        test = _items("test", size, SEEN, "starter-test", used)
+        test = _items("test2", size, SEEN, "starter-test2", used)
         unseen = _items("unseen", min(MOST_UNSEEN, max(8, size * 3 // 10)), UNSEEN, "starter-unseen", used)
         probes = _items("probe", settings.held_out, SEEN, f"starter-probe-{seed}", used)
         seeds = _items("seed", settings.seeds, SEEN, f"starter-seed-{seed}", used)

@@ -1,11 +1,12 @@
 """What a task is."""
 
+import random
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from arte import recipe
 from arte.generation import Message
-from arte.rows import Item
+from arte.rows import Example, Item
 
 __all__ = ["Draft", "Message", "Splits", "Task"]
 
@@ -59,6 +60,10 @@ class Task(Protocol):
 
     def reaches(self, text: str, answer: str) -> bool:
         """Whether a solution works out this normalised answer, and does not just say it."""
+        ...
+
+    def varied(self, example: Example, draw: random.Random) -> Example:
+        """The same problem with other numbers and its solution computed anew, or itself where that cannot be done."""
         ...
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:

@@ -14,12 +14,12 @@ HELD_OUT = [template for kind in UNSEEN for template in kind]
 
 
 FIRST = {
-    "id": "starter-test-0000",
-    "question": "Jamal reads a book of 170 pages. So far Jamal has read 13 pages. How many pages are left?",
-    "rationale": "Jamal has 170 - 13 = 157 pages left.",
-    "answer": "157",
+    "id": "starter-test2-0000",
+    "question": "A class of 25 pupils and a class of 35 pupils visit the harbour. How many pupils go in total?",
+    "rationale": "Together 25 + 35 = 60 pupils go.",
+    "answer": "60",
     "steps": 1,
-    "template": "pages_left",
+    "template": "two_classes",
 }
 
 
@@ -100,9 +100,9 @@ def test_the_first_test_items_are_these() -> None:
     """Written down, so that a change of the benchmark is seen: scores before and after it do not compare."""
     items = splits().test[:3]
     assert [(item.id, item.steps, item.template, item.answer) for item in items] == [
-        ("starter-test-0000", 1, "pages_left", "157"),
-        ("starter-test-0001", 2, "twice_given", "55"),
-        ("starter-test-0002", 3, "average_catch", "12"),
+        ("starter-test2-0000", 1, "two_classes", "60"),
+        ("starter-test2-0001", 2, "machine_rate", "63"),
+        ("starter-test2-0002", 3, "overtime", "175"),
     ]
     assert items[0] == Item.model_validate(FIRST)
 
