@@ -1,6 +1,7 @@
 """Every arm of the smoke recipe through the command line, with two seeds, pooled."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ ARMS = (
 TEACHERS = ("shuffled_pairs", "question_only", "rationale_only", "arte_likelihood")
 
 
+def strip(text: str) -> str:
+    """Without its numbers."""
+    return re.sub("[0-9]+", "0", text)
+
+
 def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
@@ -27,11 +33,17 @@ def test_two_rounds_ask_a_trained_student_and_align_an_aligned_teacher(tmp_path:
     wanted = (*SMOKE, "--until", "tailor", "--out", str(run), "arms=[arte]", "align.weighting=margin")
     command.done(*wanted)
     first = {name: (run / name / "stage.json").read_bytes() for name in ("elicit", "prefer", "align", "tailor")}
-    command.done(*wanted, "rounds=2")
+    command.done(*wanted, "rounds=2", "distill.variants=2")
     for name, record in first.items():
         assert (run / name / "stage.json").read_bytes() == record  # the first round is kept as it was
 
-    trained = {row["id"] for row in rows(run / "distill-round-2" / "examples.jsonl")}
+    taught = rows(run / "distill-round-2" / "examples.jsonl")
+    first_half, other = taught[: len(taught) // 2], taught[len(taught) // 2 :]
+    assert [row["id"] for row in first_half] == [row["id"] for row in other]
+    changed = [a["question"] != b["question"] for a, b in zip(first_half, other, strict=True)]
+    assert sum(changed) >= 6  # of twelve seeds, whose solutions are computations
+    assert all(strip(a["question"]) == strip(b["question"]) for a, b in zip(first_half, other, strict=True))
+    trained = {row["id"] for row in taught}
     drafted = {row["id"] for row in rows(run / "tailor" / "rationales.jsonl") if row["check"]["reason"] is None}
     assert trained & drafted
     asked = rows(run / "prefer-round-2" / "scores.jsonl")

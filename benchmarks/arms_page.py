@@ -1,0 +1,124 @@
+"""The table of arms: python benchmarks/arms_page.py FOLDER SEED…
+
+Runs `arte recipe gsm8k` with SETTINGS for each seed in FOLDER/seed-N, where it is not yet, one after another, and keeps
+what a comparison needs in docs/arms/seed-N: the recipe, and of every answer whether it was right (`arte compare
+docs/arms` reads it). Then writes docs/arms.md about all seeds that are there; seeds may be run on several days.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from arte.rows import Pair, Question, Rationale, read_rows
+from arte.stages.evaluate import Sample
+
+SETTINGS = ("arms=[untrained,unaligned,verified,best_scored,covered,shuffled_pairs,arte]",)
+KEPT = Path(__file__).parents[1] / "docs" / "arms"
+HEAD = """# What made the difference: arms of the starter task
+
+Qwen2.5-Coder-0.5B-Instruct drafts, SmolLM2-135M-Instruct learns. Made by `python benchmarks/arms_page.py FOLDER
+{seeds}`, which is, for each seed,
+
+```
+arte recipe gsm8k --scale starter --until evaluate --out FOLDER/seed-N \\
+  seed=N {settings}
+```
+
+No setting was chosen by these seeds or these test items: LOG.md says what was tried, on another seed and other problems.
+What each arm is: [README](../README.md#arms-what-made-the-difference).
+
+```
+{table}
+```
+
+`arte compare docs/arms` prints this table from the answers that are kept there.
+
+## What the teachers drafted
+
+Accepted: questions with a solution that passed the checks. Steps: equations in the solutions of accepted drafts. All
+are means over the seeds.
+
+{drafts}
+"""
+
+
+def main() -> None:
+    """Runs what is missing, then writes the page."""
+    folder, seeds = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
+    for seed in seeds:
+        kept = KEPT / f"seed-{seed}"
+        if not kept.is_dir():
+            run = folder / f"seed-{seed}"
+            command = ["arte", "recipe", "gsm8k", "--scale", "starter", "--until", "evaluate", "--out", str(run)]
+            subprocess.run(
+                [str(Path(sys.executable).with_name(command[0])), *command[1:], f"seed={seed}", *SETTINGS], check=True
+            )
+            keep(run, kept)
+    there = sorted(int(path.name.partition("-")[2]) for path in KEPT.glob("seed-*"))
+    arte = str(Path(sys.executable).with_name("arte"))
+    table = subprocess.run([arte, "compare", str(KEPT)], check=True, capture_output=True, text=True).stdout.strip()
+    settings = " \\\n  ".join(f'"{setting}"' if "[" in setting else setting for setting in SETTINGS)
+    told = [json.loads((KEPT / f"seed-{seed}" / "drafts.json").read_text(encoding="utf-8")) for seed in there]
+    page = HEAD.format(
+        seeds=" ".join(map(str, there)), settings=settings, table=table, drafts="\n".join(drafts_table(told))
+    )
+    (KEPT.parent / "arms.md").write_text(page, encoding="utf-8")
+
+
+def keep(run: Path, kept: Path) -> None:
+    """What a comparison needs of a run: no text of a model."""
+    partial = kept.with_name(kept.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for arm in sorted((run / "evaluate").iterdir()):
+        (partial / "evaluate" / arm.name).mkdir(parents=True)
+        rows = [row.model_copy(update={"text": ""}) for row in read_rows(arm / "samples.jsonl", Sample)]
+        text = "".join(row.model_dump_json() + "\n" for row in rows)
+        (partial / "evaluate" / arm.name / "samples.jsonl").write_text(text, encoding="utf-8")
+    shutil.copy(run / "recipe.yaml", partial)
+    (partial / "drafts.json").write_text(json.dumps(told_of(run), indent=1), encoding="utf-8")
+    partial.rename(kept)
+
+
+def told_of(run: Path) -> dict[str, Any]:
+    """Figures of a run's drafts, pairs and stages."""
+    teachers = {}
+    for name in ("elicit", "tailor-shuffled_pairs", "tailor"):
+        questions = {row.id: row for row in read_rows(run / name / "questions.jsonl", Question)}
+        rationales = [row for row in read_rows(run / name / "rationales.jsonl", Rationale) if row.check.accepted]
+        steps = Counter(min(4, row.text.count("=")) for row in rationales)
+        teachers[name] = {
+            "questions": len(questions),
+            "accepted": len({row.question_id for row in rationales}),
+            "steps": {str(count): steps[count] for count in sorted(steps)},
+        }
+    pairs = Counter(pair.level for pair in read_rows(run / "prefer" / "pairs.jsonl", Pair))
+    losses = {}
+    for name in ("align-shuffled_pairs", "align"):
+        rows = [json.loads(line) for line in (run / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        losses[name] = [row["loss"] for row in rows if "loss" in row]
+    records = {path.parent.relative_to(run).as_posix(): path for path in sorted(run.rglob("stage.json"))}
+    seconds = {name: json.loads(path.read_text(encoding="utf-8"))["seconds"] for name, path in records.items()}
+    return {"teachers": teachers, "pairs": dict(pairs), "losses": losses, "seconds": seconds}
+
+
+def drafts_table(told: list[dict[str, Any]]) -> list[str]:
+    """Of each teacher, mean over the seeds."""
+    out = ["| teacher | drafted | accepted | 1 step | 2 steps | 3 or more |", "|---|---|---|---|---|---|"]
+    for name, title in (("elicit", "as it came"), ("tailor-shuffled_pairs", "shuffled pairs"), ("tailor", "aligned")):
+        those = [each["teachers"][name] for each in told]
+        counts = [[each["steps"].get(str(step), 0) for step in (1, 2, 3, 4)] for each in those]
+        shares = [[one / sum(row), two / sum(row), (three + more) / sum(row)]
+                  for row in counts for one, two, three, more in [row]]  # fmt: skip
+        means = [f"{fmean(row[place] for row in shares):.0%}" for place in range(3)]
+        drafted, accepted = (fmean(each[key] for each in those) for key in ("questions", "accepted"))
+        out.append(f"| {title} | {drafted:.0f} | {accepted:.0f} | {' | '.join(means)} |")
+    return out
+
+
+if __name__ == "__main__":
+    main()
