@@ -53,7 +53,7 @@ def varied(run: Run, those: list[Example]) -> list[Example]:
     for turn in range(1, run.recipe.distill.variants):
         for place, example in enumerate(those):
             draw = random.Random(f"variant-{run.recipe.seed}-{turn}-{place}")
-            other = run.task.varied(example, draw)
+            other = run.task.varied(example, run.splits.seeds, draw)
             out.append(example if other.question in known else other)
     return out
 

@@ -29,7 +29,7 @@ arte recipe gsm8k --scale starter --until evaluate --out FOLDER/seed-N \\
   seed=N {settings}
 ```
 
-No setting was chosen by these seeds or these test items: LOG.md says what was tried, on another seed and other problems.
+No setting was chosen by these seeds or test items: LOG.md says what was tried, on another seed and other problems.
 What each arm is: [README](../README.md#arms-what-made-the-difference).
 
 ```

@@ -12,7 +12,7 @@ from arte.recipe import Style
 from arte.rows import Example, Item
 from arte.tasks import answers
 from arte.tasks.equations import equations_hold, reaches
-from arte.tasks.renumber import Worked, renumbered
+from arte.tasks.renumber import Worked, numbers_of, renumbered
 from arte.tasks.styles import EXAMPLES, NAIVE, STYLES
 from arte.tasks.task import Draft
 
@@ -31,8 +31,10 @@ class Arithmetic:
     equations_hold = staticmethod(equations_hold)
     reaches = staticmethod(reaches)
 
-    def varied(self, example: Example, draw: random.Random) -> Example:
-        other = renumbered(Worked(example.question, example.rationale, example.answer), draw)
+    def varied(self, example: Example, seeds: Sequence[Item], draw: random.Random) -> Example:
+        usual = numbers_of(seed.question for seed in seeds)
+        problem = Worked(example.question, example.rationale, example.answer)
+        other = renumbered(problem, usual, draw) if usual else None
         if other is None:
             return example
         return example.model_copy(

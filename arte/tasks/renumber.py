@@ -6,7 +6,7 @@ a dozen, twice) can be computed anew from others; one that brings in a number fr
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -17,14 +17,18 @@ MOST = 9999
 """A problem with larger numbers stays as it is."""
 ATTEMPTS = 300
 """Draws of numbers before a problem stays as it is: divisions must come out even."""
-NAMED: Mapping[str, tuple[int, ...]] = {
-    "week": (7,), "weekly": (7,), "day": (24,), "hour": (60,), "minute": (60,), "year": (12, 52, 365), "month": (4, 30),
-    "dozen": (12,), "half": (2,), "halve": (2,), "twice": (2,), "double": (2,), "both": (2,), "pair": (2,),
-    "thrice": (3,), "triple": (3,), "third": (3,), "quarter": (4,), "dollar": (100,), "meter": (100,), "metre": (100,),
+FACTORS: Mapping[str, tuple[int, ...]] = {
+    "half": (2,), "halve": (2,), "twice": (2,), "double": (2,), "both": (2,), "pair": (2,), "thrice": (3,),
+    "triple": (3,), "third": (3,), "quarter": (4,),
     "one": (1,), "two": (2,), "three": (3,), "four": (4,), "five": (5,), "six": (6,), "seven": (7,), "eight": (8,),
     "nine": (9,), "ten": (10,), "eleven": (11,), "twelve": (12,), "twenty": (20,), "fifty": (50,), "hundred": (100,),
 }  # fmt: skip
-"""Constants that a word of the question brings with it."""
+"""Numbers that a word of the question says."""
+UNITS: Mapping[str, tuple[int, ...]] = {
+    "week": (7,), "weekly": (7,), "day": (24,), "hour": (60,), "minute": (60,), "year": (12, 52, 365),
+    "month": (4, 30), "dozen": (12,), "dollar": (100,), "meter": (100,), "metre": (100,),
+}  # fmt: skip
+"""Numbers that a word of the question may bring with it."""
 
 
 class Worked(NamedTuple):
@@ -36,28 +40,31 @@ class Worked(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """What a solution becomes with other numbers: its results by what they were, and, line by line, by where they
-    start."""
+    """What a solution becomes with other numbers: its results by what they were, and, line by line, the numbers of
+    its equations by where they start."""
 
     results: dict[int, int]
     places: list[dict[int, int]]
 
 
-def renumbered(problem: Worked, draw: random.Random) -> Worked | None:
-    """The problem with other numbers of about the same size (half to twice), or None where that cannot be done.
+def renumbered(problem: Worked, usual: Sequence[int], draw: random.Random) -> Worked | None:
+    """The problem with other numbers, or None where that cannot be done.
 
-    All results stay whole and positive; a number that stands twice in the question stays the same number twice. A
-    solution with an equation that does not hold, or that does not compute the answer, cannot be done.
+    New numbers are near to one of `usual` (three quarters to four thirds), whatever they were before: those of the
+    task's own problems, since small teachers take hundreds where these take dozens. All results stay whole and
+    positive; a number that stands twice in the question stays the same number twice. A solution with an equation that
+    does not hold, or that does not compute the answer, cannot be done.
     """
-    asked, constants = _numbers(problem.question), _constants(problem.question)
-    if not asked or asked & constants or not problem.answer.isdecimal():
+    asked, said = _numbers(problem.question), _named(problem.question, FACTORS)
+    if not asked or asked & said or not problem.answer.isdecimal():
         return None
+    constants = said | (_named(problem.question, UNITS) - asked)
     lines = plain(problem.solution).split("\n")
     now = _computed(lines, {value: value for value in asked}, constants)
     if now is None or any(old != new for old, new in now.results.items()) or int(problem.answer) not in now.results:
         return None
     for _ in range(ATTEMPTS):
-        drawn = {value: _near(value, draw) for value in sorted(asked)}
+        drawn = {value: _near(draw.choice(usual), draw) for value in sorted(asked)}
         new = _computed(lines, drawn, constants)
         if new is not None and len(set(drawn.values())) == len(drawn):
             told = [
@@ -69,7 +76,12 @@ def renumbered(problem: Worked, draw: random.Random) -> Worked | None:
 
 
 def _near(value: int, draw: random.Random) -> int:
-    return value if value < 2 else draw.randint(max(2, (value + 1) // 2), value * 2)
+    return draw.randint(max(2, value * 3 // 4), max(2, value * 4 // 3))
+
+
+def numbers_of(questions: Iterable[str]) -> list[int]:
+    """The whole numbers of all questions in which nothing else stands, each as often as it is there."""
+    return [value for question in questions for value in sorted(_numbers(question) or ())]
 
 
 def _numbers(text: str) -> set[int] | None:
@@ -86,9 +98,9 @@ def _numbers(text: str) -> set[int] | None:
     return found if max(found, default=0) <= MOST else None
 
 
-def _constants(text: str) -> set[int]:
+def _named(text: str, numbers: Mapping[str, tuple[int, ...]]) -> set[int]:
     words = {token.text.lower() for token in tokens_of(text) if token.kind == "word"}
-    return {value for word in words for value in (*NAMED.get(word, ()), *NAMED.get(word.removesuffix("s"), ()))}
+    return {value for word in words for name in (word, word.removesuffix("s")) for value in numbers.get(name, ())}
 
 
 def _computed(lines: list[str], numbers: dict[int, int], constants: set[int]) -> Computed | None:
@@ -114,10 +126,10 @@ def _computed(lines: list[str], numbers: dict[int, int], constants: set[int]) ->
                 return None
             if old.denominator != 1:
                 return None
-            taken = int(old) in numbers or int(old) in constants  # so this must be the last equation
-            if found.results.setdefault(int(old), int(value.number)) != value.number:
-                return None
-            places[result.start] = int(value.number)
+            earlier = found.results.get(int(old), value.number)
+            taken = int(old) in numbers or int(old) in constants or earlier != value.number  # only of the last equation
+            found.results[int(old)] = places[result.start] = int(value.number)
+            places.update({token.start: int(token.text) for token in new if token.kind == "number"})
     return found
 
 
@@ -134,7 +146,7 @@ def _with(token: Token, known: Mapping[int, int], constants: set[int]) -> Token:
         return token._replace(text=str(known[int(value)]))
     if int(value) not in constants:
         raise KeyError(token.text)
-    return token
+    return token._replace(text=str(int(value)))
 
 
 def _replaced(text: str, known: Mapping[int, int], places: Mapping[int, int]) -> str:

@@ -62,8 +62,9 @@ class Task(Protocol):
         """Whether a solution works out this normalised answer, and does not just say it."""
         ...
 
-    def varied(self, example: Example, draw: random.Random) -> Example:
-        """The same problem with other numbers and its solution computed anew, or itself where that cannot be done."""
+    def varied(self, example: Example, seeds: Sequence[Item], draw: random.Random) -> Example:
+        """The same problem with other numbers, like those of the seeds, and its solution computed anew; itself where
+        that cannot be done."""
         ...
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
