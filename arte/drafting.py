@@ -21,7 +21,7 @@ from arte.arms import (
 from arte.errors import StageError
 from arte.models import ModelFolder, resolve
 from arte.one_run import Run
-from arte.preference.pairs import shuffled, weighted
+from arte.preference.pairs_used import shuffled, weighted
 from arte.provenance import digest
 from arte.recipe import Arm, Model, PreferenceScore, Recipe
 from arte.rows import Pair, read_rows

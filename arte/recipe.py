@@ -143,6 +143,11 @@ class Prefer(Settings):
         "those that tell most, and the rest of the table is predicted.",
     )
     question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")
+    chosen: Literal["top", "covered"] = Field(
+        "top",
+        description="Questions that are preferred: the quarter with the highest scores (as in the paper), or as many "
+        "that between them help every probe. Their opposites are of the lowest quarter.",
+    )
     rationale_pairs: Annotated[int, Field(ge=0)] = Field(250, description="Most pairs of rationales (paper: 250).")
     margin: Annotated[float, Field(ge=0.0)] = Field(0.0, description="No pair where the scores differ by less.")
     confidence: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(

@@ -11,13 +11,14 @@ t); that best and worst were picked for it makes it too narrow, so a confidence 
 
 import json
 import random
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+import numpy as np
+
+from arte.preference.selection import choose
 from arte.recipe import Prefer
 from arte.rows import Pair, Question, Rationale, Score
 from arte.tasks.task import Draft, Task
@@ -115,7 +116,8 @@ def question_pairs(
     per_prompt: int,
     seed: int,
 ) -> Pairs:
-    """At most `question_pairs` pairs: questions of the top quarter against as many of the bottom quarter.
+    """At most `question_pairs` pairs: questions of the top quarter (or as many that cover the probes: prefer.chosen)
+    against as many of the bottom quarter.
 
     A pair holds as many questions a side as a prompt asks for (fewer where a quarter holds fewer), so that its answers
     have the form they have in generation; each side's are drawn without repetition until the quarter is used up. The
@@ -129,8 +131,12 @@ def question_pairs(
     table = _question_table(scores)
     dropped: Counter[str] = Counter()
     random_state = random.Random(f"question-pairs-{seed}")
-    top, bottom = _Deck(ranked[:quarter], random_state), _Deck(ranked[-quarter:], random_state)
-    size = min(per_prompt, quarter)
+    preferred = ranked[:quarter] if settings.chosen == "top" else _covering(ranked, scores, quarter)
+    others = [question for question in ranked[-quarter:] if question not in preferred]
+    top, bottom = _Deck(preferred, random_state), _Deck(others, random_state)
+    size = min(per_prompt, quarter, len(others))
+    if not size:
+        return Pairs([], Counter())
     pairs = []
     for _ in range(settings.question_pairs):
         chosen, rejected = top.take(size), bottom.take(size)
@@ -156,6 +162,14 @@ def question_pairs(
     return Pairs(pairs, dropped)
 
 
+def _covering(questions: Sequence[str], scores: Sequence[Score], count: int) -> list[str]:
+    """So many questions that between them help every probe, by all values, the predicted ones too."""
+    rows = _question_table(scores, asked_only=False)
+    probes = sorted({score.probe_id for score in scores})
+    table = np.array([[rows[question][probe] for probe in probes] for question in questions])
+    return [questions[place] for place in choose(table, count, "covered", seed=0)]
+
+
 def _refused(
     gap: float,
     bounds: tuple[float, float] | None,
@@ -173,19 +187,20 @@ def _refused(
     return "within the interval" if bounds is not None and settings.confidence and bounds[0] <= 0 else None
 
 
-def _table(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """Value of each rationale on each probe that was asked: an interval of predicted values would be too narrow."""
+def _table(scores: Sequence[Score], *, asked_only: bool = True) -> dict[str, dict[str, float]]:
+    """Value of each rationale on each probe; of those that were asked, an interval of predicted ones being too
+    narrow."""
     table: dict[str, dict[str, float]] = defaultdict(dict)
     for score in scores:
-        if score.asked:
+        if score.asked or not asked_only:
             table[score.rationale_id][score.probe_id] = score.value
     return table
 
 
-def _question_table(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+def _question_table(scores: Sequence[Score], *, asked_only: bool = True) -> dict[str, dict[str, float]]:
     """Mean over a question's rationales on each probe."""
     rows: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
-    table = _table(scores)
+    table = _table(scores, asked_only=asked_only)
     for score in scores:
         rows[score.question_id][score.rationale_id] = table[score.rationale_id]
     return {question: _mean_row(list(those.values())) for question, those in rows.items()}
@@ -202,41 +217,6 @@ def _mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _differences(a: Mapping[str, float], b: Mapping[str, float]) -> list[float]:
     """On the probes that both have."""
     return [value - b[probe] for probe, value in a.items() if probe in b]
-
-
-def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """The same pairs, half of them (drawn at random) with chosen and rejected exchanged: what pairs are worth whose
-    labels say nothing."""
-    turned = set(random.Random(f"shuffled-pairs-{seed}").sample(range(len(pairs)), len(pairs) // 2))
-    return [_turned(pair) if place in turned else pair for place, pair in enumerate(pairs)]
-
-
-def weighted(pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """As many pairs, each as often as its share of all margins asks for, up or down to a whole number.
-
-    One systematic draw, so that in expectation a pair weighs exactly in proportion to the size of its margin (which is
-    negative where labels were exchanged).
-    """
-    sizes = [abs(pair.margin) for pair in pairs]
-    if not sum(sizes):
-        return list(pairs)
-    ends = list(accumulate(size / sum(sizes) * len(pairs) for size in sizes))
-    start = random.Random(f"weighted-pairs-{seed}").random()
-    return [pairs[min(bisect_right(ends, start + turn), len(pairs) - 1)] for turn in range(len(pairs))]
-
-
-def _turned(pair: Pair) -> Pair:
-    low, high = pair.interval or (0.0, 0.0)
-    return pair.model_copy(
-        update={
-            "chosen": pair.rejected,
-            "rejected": pair.chosen,
-            "chosen_id": pair.rejected_id,
-            "rejected_id": pair.chosen_id,
-            "margin": -pair.margin,
-            "interval": None if pair.interval is None else (-high, -low),
-        }
-    )
 
 
 def _as_drafted(question: Question) -> Draft:

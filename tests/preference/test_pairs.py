@@ -29,9 +29,8 @@ from arte.preference.pairs import (
     question_scores,
     rationale_pairs,
     rationale_scores,
-    shuffled,
-    weighted,
 )
+from arte.preference.pairs_used import shuffled, weighted
 from arte.recipe import Prefer
 from arte.rows import Check, Pair, Question, Rationale, Score
 from arte.tasks import Draft, Task
@@ -299,6 +298,25 @@ def test_pairs_weighted_by_their_margins() -> None:
         assert sum(counts[name] for counts in drawn) / 2000 == pytest.approx(times, abs=0.04)
     alike = [pair.model_copy(update={"margin": 0.0}) for pair in made]
     assert weighted(alike, 0) == alike
+
+
+def test_chosen_questions_may_cover_the_probes(starter: Task) -> None:
+    """Eight questions, two probes. By their means q0 and q1 are the best quarter, both for the first probe; the best
+    for the second is q2, which takes q1's place. The lowest quarter is q6 and q7 either way."""
+    values = {
+        "q0": (1.0, 0.2), "q1": (0.9, 0.2), "q2": (0.1, 0.8), "q3": (0.4, 0.4),
+        "q4": (0.3, 0.3), "q5": (0.2, 0.2), "q6": (0.0, 0.1), "q7": (0.0, 0.0),
+    }  # fmt: skip
+    rows = [
+        Score(rationale_id=f"{name}-r0", question_id=name, probe_id=f"p{probe}", value=value, asked=probe == 0)
+        for name, row in values.items()
+        for probe, value in enumerate(row)
+    ]
+    for chosen, expected in (("top", {"q0", "q1"}), ("covered", {"q0", "q2"})):
+        settings = Prefer.model_validate({"question_pairs": 4, "confidence": 0, "chosen": chosen})
+        made = question_pairs(starter, QUESTIONS, rows, settings, 1, 0).made
+        assert {pair.chosen_id for pair in made} == expected
+        assert {pair.rejected_id for pair in made} == {"q6", "q7"}
 
 
 def test_questions_differ_probe_by_probe(starter: Task) -> None:
