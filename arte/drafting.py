@@ -102,7 +102,7 @@ def prefer(run: Run, score: PreferenceScore) -> None:
     recipe = run.recipe.model_copy(update={"prefer": settings})
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.models.student.path, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
         per_prompt = recipe.elicit.questions_per_prompt
         return collect(folder, run.done["elicit"].path, scored, run.task, settings, per_prompt, recipe.seed)
 
@@ -210,7 +210,7 @@ def _score_tailored(run: Run, arm: Arm, turn: int) -> None:
     drafted = run.done[drafts_folder(arm, turn)]
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.models.student.path, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
         value(folder, drafted.path, scored, settings, None, recipe.seed)
         return Figures()
 
@@ -223,7 +223,7 @@ def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:
     settings = recipe.prefer
     given: dict[str, object] = {
         "prefer": settings,
-        "student": run.models.student.sha256,
+        "student": run.student.sha256,
         "probes": digest(run.probes),
         "seed": recipe.seed,
     }

@@ -24,6 +24,8 @@ class Run:
         self.task = tasks.load(recipe.task.name)
         self.splits = self.task.splits(recipe.task, recipe.seed)
         self.models = RunModels(recipe)
+        self.student = self.models.student
+        """What is asked, and trained by each arm; teaching.practise may put a practised one in its place."""
         self.probes = self.splits.probes[: recipe.task.probes]
         """What a score asks of; drafting.choose_probes may choose others of the validation items."""
         self.done: dict[str, Finished] = {}

@@ -54,6 +54,7 @@ def stages(whole: Run) -> Iterator[tuple[StageName, Callable[[], None]]]:
     arms = whole.recipe.arms
     if trained(arms):
         yield "elicit", partial(drafting.elicit, whole)
+        yield "prefer", partial(teaching.practise, whole)
     if scores(whole.recipe):
         yield "prefer", partial(drafting.choose_probes, whole)
     for score in scores(whole.recipe):

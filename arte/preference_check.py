@@ -21,6 +21,7 @@ from arte.recipe import PreferenceScore, Recipe
 from arte.rows import Example, Item, read_rows
 from arte.stages.choosing import Candidate, candidates
 from arte.stages.evaluate import Sample, Slice, chats
+from arte.teaching import practise, varied
 from arte.workspace import Figures, StageFolder, Workspace
 
 FOLDER = "preference-check"
@@ -61,10 +62,11 @@ def check(folder: Path, scores: Sequence[PreferenceScore], size: int, subsets: i
     with Workspace.open(folder, recipe) as workspace:
         run = Run(recipe, workspace, say)
         drafts = _drafts(folder, size)
+        practise(run)
         choose_probes(run)
         tables = {score: _scored(run, score, drafts) for score in scores}
         chosen = _subsets(drafts, tables, size, subsets, recipe.seed)
-        accuracy = {name: _accuracy(run, name, [drafts[place].example for place in those])
+        accuracy = {name: _accuracy(run, name, varied(run, [drafts[place].example for place in those]))
                     for name, those in chosen.items()}  # fmt: skip
         untrained = _accuracy(run, "untrained", [])
         items = len(run.splits.test)
@@ -141,7 +143,7 @@ def _scored(run: Run, score: PreferenceScore, drafts: Sequence[Candidate]) -> Fl
     elicited = run.workspace.root / "elicit"
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.models.student.path, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
         value(folder, elicited, scored, settings, None, recipe.seed)
         return Figures()
 
@@ -176,7 +178,7 @@ def _accuracy(run: Run, name: str, examples: list[Example]) -> float:
     settings = recipe.evaluate
 
     def work(folder: StageFolder) -> Figures:
-        student = models.student.path
+        student = run.student.path
         if examples:
             model, tokenizer = models.load(student, models.trained_dtype)
             steps = steps_of(examples, run.task, tokenizer, recipe.distill)
@@ -202,7 +204,7 @@ def _accuracy(run: Run, name: str, examples: list[Example]) -> float:
         "evaluate": settings,
         "examples": digest(examples),
         "test": digest(run.splits.test),
-        "student": models.student.sha256,
+        "student": run.student.sha256,
         "seed": recipe.seed,
     }
     stage = f"{FOLDER}/{name}"

@@ -199,6 +199,9 @@ class Distill(Settings):
     seeds: Annotated[int, Field(ge=0)] = Field(
         0, description="How often every arm's examples hold each seed with its own solution (paper: not at all)."
     )
+    exercises: Annotated[int, Field(ge=0)] = Field(
+        0, description="Exercises (sums, ten an example) that the student of every arm is taught before the drafts."
+    )
     variants: Count = Field(
         1,
         description="How often an example is in the data: as it is, then with other numbers and its solution computed "

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from arte.stages.choosing import Candidate
 
 
+PRACTISED = "distill-exercises"
+"""Name of the stage that teaches exercises."""
+
+
 def student_folder(run: Run, arm: Arm) -> Path:
     """The weights of an arm's student."""
     return run.models.student.path if arm == "untrained" else run.done[f"distill/{arm}"].path / "model"
@@ -82,6 +86,17 @@ def drafts_of(run: Run, arm: Arm, turn: int) -> "tuple[Choice, list[Candidate]]"
     return choice, candidates(drafted, scored, choice, checked=MADE[arm].checked)
 
 
+def practise(run: Run) -> None:
+    """Teaches the student exercises, where the recipe asks for them; all that follows is of this student."""
+    count = run.recipe.distill.exercises
+    if not count:
+        return
+    exercises = run.task.exercises(count, run.splits.seeds, random.Random(f"exercises-{run.recipe.seed}"))
+    train(run, PRACTISED, exercises, steps_of(run, exercises))
+    done = run.done[PRACTISED]
+    run.student = run.models.student._replace(path=done.path / "model", sha256=done.fingerprint)
+
+
 def distill(run: Run) -> None:
     """A student for each arm that trains, on equally many examples, in equally many steps of equally many tokens."""
     every = examples(run)
@@ -95,7 +110,7 @@ def steps_of(run: Run, those: list[Example]) -> int:
     from arte.models.load import load_tokenizer
     from arte.stages.distill import steps_of as counted
 
-    tokenizer = load_tokenizer(run.models.student.path, run.recipe.student.trust_remote_code)
+    tokenizer = load_tokenizer(run.student.path, run.recipe.student.trust_remote_code)
     return counted(those, run.task, tokenizer, run.recipe.distill)
 
 
@@ -106,7 +121,7 @@ def train(run: Run, name: str, those: list[Example], steps: int) -> None:
     settings = run.recipe.distill
 
     def work(folder: StageFolder) -> Figures:
-        model, tokenizer = run.models.load(run.models.student.path, run.models.trained_dtype)
+        model, tokenizer = run.models.load(run.student.path, run.models.trained_dtype)
         bf16 = run.models.dtype == "bfloat16"
         tokens = teach(
             folder.path, those, run.task, model, tokenizer, settings, steps=steps, bf16=bf16, seed=run.recipe.seed
@@ -117,7 +132,7 @@ def train(run: Run, name: str, those: list[Example], steps: int) -> None:
         "distill": settings,
         "examples": digest(those),
         "steps": steps,
-        "student": run.models.student.sha256,
+        "student": run.student.sha256,
         "seed": run.recipe.seed,
     }
     run.stage(name, given, work)

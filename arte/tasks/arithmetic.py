@@ -14,6 +14,7 @@ from arte.tasks import answers
 from arte.tasks.equations import equations_hold, reaches
 from arte.tasks.renumber import Worked, numbers_of, renumbered
 from arte.tasks.styles import EXAMPLES, NAIVE, STYLES
+from arte.tasks.sums import pages
 from arte.tasks.task import Draft
 
 LAST_LINE = "End with a line of #### and the answer."
@@ -40,6 +41,9 @@ class Arithmetic:
         return example.model_copy(
             update={"question": other.question, "rationale": other.solution, "answer": other.answer}
         )
+
+    def exercises(self, count: int, seeds: Sequence[Item], draw: random.Random) -> list[Example]:
+        return pages(count, numbers_of(seed.question for seed in seeds), draw)
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
         """A list of problems, each with its solution and answer (the paper's <target>), that begins with the seeds.

@@ -67,6 +67,11 @@ class Task(Protocol):
         that cannot be done."""
         ...
 
+    def exercises(self, count: int, seeds: Sequence[Item], draw: random.Random) -> list[Example]:
+        """Examples that practise the skill below the problems, `count` exercises in all: sums, with numbers like the
+        seeds'."""
+        ...
+
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
         """Asks the teacher for `count` new questions like the seeds, each with its solution and answer.
 
