@@ -67,6 +67,22 @@ def test_two_rounds_ask_a_trained_student_and_align_an_aligned_teacher(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("taught")
+def test_exercises_make_the_student_that_is_asked_and_trained(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    wanted = (*SMOKE, "--until", "distill", "--out", str(run), "arms=[untrained,best_scored]")
+    command.done(*wanted, "distill.exercises=30")
+    assert len(rows(run / "distill-exercises" / "examples.jsonl")) == 3
+    practised = json.loads((run / "distill-exercises" / "stage.json").read_text())["fingerprint"]
+    for name in ("prefer", "distill/best_scored"):
+        assert json.loads((run / name / "stage.json").read_text())["given"]["student"] == practised
+    values = (run / "prefer" / "baseline.json").read_bytes()
+    command.done(*wanted)  # without exercises: another student
+    assert (run / "prefer" / "baseline.json").read_bytes() != values
+    assert json.loads((run / "distill/best_scored" / "stage.json").read_text())["given"]["student"] != practised
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("taught")
 def test_every_arm_with_two_seeds(tmp_path: Path) -> None:
     run = tmp_path / "runs"
     wanted = (
