@@ -21,7 +21,7 @@ from arte.recipe import PreferenceScore, Recipe
 from arte.rows import Example, Item, read_rows
 from arte.stages.choosing import Candidate, candidates
 from arte.stages.evaluate import Sample, Slice, chats
-from arte.teaching import practise, varied
+from arte.teaching import lesson, practise
 from arte.workspace import Figures, StageFolder, Workspace
 
 FOLDER = "preference-check"
@@ -66,7 +66,7 @@ def check(folder: Path, scores: Sequence[PreferenceScore], size: int, subsets: i
         choose_probes(run)
         tables = {score: _scored(run, score, drafts) for score in scores}
         chosen = _subsets(drafts, tables, size, subsets, recipe.seed)
-        accuracy = {name: _accuracy(run, name, varied(run, [drafts[place].example for place in those]))
+        accuracy = {name: _accuracy(run, name, lesson(run, [drafts[place].example for place in those]))
                     for name, those in chosen.items()}  # fmt: skip
         untrained = _accuracy(run, "untrained", [])
         items = len(run.splits.test)

@@ -202,6 +202,10 @@ class Distill(Settings):
     exercises: Annotated[int, Field(ge=0)] = Field(
         0, description="Exercises (sums, ten an example) that the student of every arm is taught before the drafts."
     )
+    rehearsed: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Exercises among the drafts of every arm, without which a student loses those that it was taught.",
+    )
     variants: Count = Field(
         1,
         description="How often an example is in the data: as it is, then with other numbers and its solution computed "

@@ -7,7 +7,7 @@ from arte.arms import drafts_folder, pairs_folder, score_of, stage_name
 from arte.drafting import scored_with
 from arte.one_run import Run
 from arte.recipe import Arm
-from arte.teaching import drafts_of, gold, steps_of, train, varied
+from arte.teaching import drafts_of, gold, lesson, steps_of, train
 from arte.workspace import Figures, StageFolder
 
 
@@ -42,7 +42,7 @@ def _student(run: Run, arm: Arm, turn: int) -> str:
     from arte.stages.choosing import equal_share
 
     share = equal_share({arm: drafts_of(run, arm, turn - 1)}, run.recipe.distill.examples, run.recipe.seed)[arm]
-    those = varied(run, [*gold(run), *share])
+    those = lesson(run, [*gold(run), *share])
     name = stage_name("distill", arm, "arte", turn)
     train(run, name, those, steps_of(run, those))
     return name

@@ -47,7 +47,14 @@ def examples(run: Run) -> dict[Arm, list[Example]]:
 
     drafted = {arm: drafts_of(run, arm, run.recipe.rounds) for arm in trained(run.recipe.arms)}
     shares = equal_share(drafted, run.recipe.distill.examples, run.recipe.seed)
-    return {arm: varied(run, [*gold(run), *share]) for arm, share in shares.items()}
+    return {arm: lesson(run, [*gold(run), *share]) for arm, share in shares.items()}
+
+
+def lesson(run: Run, those: list[Example]) -> list[Example]:
+    """What a student is trained on: these examples, the same with other numbers, and exercises among them."""
+    settings = run.recipe.distill
+    draw = random.Random(f"rehearsed-{run.recipe.seed}")
+    return [*varied(run, those), *run.task.exercises(settings.rehearsed, run.splits.seeds, draw)]
 
 
 def varied(run: Run, those: list[Example]) -> list[Example]:
