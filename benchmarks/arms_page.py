@@ -17,7 +17,15 @@ from typing import Any
 from arte.rows import Pair, Question, Rationale, read_rows
 from arte.stages.evaluate import Sample
 
-SETTINGS = ("arms=[untrained,unaligned,verified,best_scored,covered,shuffled_pairs,arte]",)
+SETTINGS = (
+    "arms=[untrained,unaligned,verified,best_scored,covered,shuffled_pairs,arte]",
+    "task.probes=24",
+    "elicit.questions=300", "elicit.questions_per_prompt=3", "elicit.batch_size=96",
+    "prefer.drafts=null", "prefer.evaluations=0.34", "prefer.chosen=covered", "prefer.question_pairs=32",
+    "tailor.choose=covered",
+    "distill.seeds=0", "distill.examples=128", "distill.variants=3", "distill.epochs=1",
+    "distill.exercises=12000", "distill.rehearsed=1000",
+)  # fmt: skip
 KEPT = Path(__file__).parents[1] / "docs" / "arms"
 HEAD = """# What made the difference: arms of the starter task
 
