@@ -5,6 +5,7 @@ than the stage's; `align-shuffled_pairs` is the teacher of another arm.
 """
 
 import json
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from arte.preference.pairs_used import shuffled, weighted
 from arte.provenance import digest
 from arte.recipe import Arm, Model, PreferenceScore, Recipe
 from arte.rows import Pair, read_rows
+from arte.stage_record import Finished
 from arte.stages.elicit import elicit as draft
 from arte.workspace import Figures, StageFolder
 
@@ -95,6 +97,13 @@ def respondents(run: Run) -> dict[str, ModelFolder]:
 
 def prefer(run: Run, score: PreferenceScore) -> None:
     """The student's preference among the drafts, by a score."""
+    prefer_among(run, score, scores_folder(score, run.recipe), run.done["elicit"], run.student.path, run.student.sha256)
+
+
+def prefer_among(
+    run: Run, score: PreferenceScore, name: str, drafted: Finished, student: Path, student_digest: str
+) -> None:
+    """The stage `name`: a student's preference among the drafts of an elicit or tailor stage, and the pairs."""
     from arte.stages.prefer import prefer as collect
     from arte.stages.scoring import scorer
 
@@ -102,12 +111,12 @@ def prefer(run: Run, score: PreferenceScore) -> None:
     recipe = run.recipe.model_copy(update={"prefer": settings})
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
+        scored = scorer(recipe, run.models, student, run.task, run.splits.seeds, run.probes)
         per_prompt = recipe.elicit.questions_per_prompt
-        return collect(folder, run.done["elicit"].path, scored, run.task, settings, per_prompt, recipe.seed)
+        return collect(folder, drafted.path, scored, run.task, settings, per_prompt, recipe.seed)
 
-    given = scored_with(run, recipe) | {"elicit": run.done["elicit"].fingerprint}
-    run.stage(scores_folder(score, run.recipe), given, work)
+    given = scored_with(run, recipe) | {"student": student_digest, "drafted": drafted.fingerprint}
+    run.stage(name, given, work)
 
 
 def align(run: Run, arm: Arm, turn: int = 1) -> None:
@@ -167,7 +176,8 @@ def tailor(run: Run, arm: Arm, turn: int = 1) -> None:
     settings, elicit_settings = run.recipe.tailor, run.recipe.elicit
     questions = round(elicit_settings.questions * settings.over)
     elicit_settings = elicit_settings.model_copy(update={"questions": questions})
-    seed = run.recipe.seed + turn
+    # Not that of another run's elicit, whose draws would be the same.
+    seed = zlib.crc32(f"tailor-{run.recipe.seed}-{turn}".encode())
 
     def work(folder: StageFolder) -> Figures:
         return draft(

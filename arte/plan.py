@@ -27,6 +27,7 @@ RATIONALE = 45
 INSTRUCTION = 60
 STUDENT_PROMPT = 70
 ANSWER = 70
+SUM = 17
 ACCEPTED_QUESTIONS = 0.6
 ACCEPTED_RATIONALES = 0.55
 
@@ -102,7 +103,9 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
     trained = len(arms.trained(recipe.arms))
     examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants
-    sft = (trained + len(aligned) * later) * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
+    students = trained + len(aligned) * later
+    sft = students * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
+    sft += (distill.exercises + students * distill.rehearsed) * SUM * distill.epochs
     items = recipe.task.test or ITEMS[recipe.task.name]
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
     evaluated, files = len(recipe.arms), sum(":" in target for target in recipe.export.targets)

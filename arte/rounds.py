@@ -4,11 +4,10 @@ Montessori-Instruct (arXiv 2410.14208) does two: what a student can learn from c
 """
 
 from arte.arms import drafts_folder, pairs_folder, score_of, stage_name
-from arte.drafting import scored_with
+from arte.drafting import prefer_among
 from arte.one_run import Run
 from arte.recipe import Arm
 from arte.teaching import drafts_of, gold, lesson, steps_of, train
-from arte.workspace import Figures, StageFolder
 
 
 def prefer(run: Run, arm: Arm, turn: int) -> None:
@@ -16,25 +15,12 @@ def prefer(run: Run, arm: Arm, turn: int) -> None:
 
     In the folders `distill-round-N` and `prefer-round-N`, with the arm's name in between where it is not arte.
     """
-    from arte.stages.prefer import prefer as collect
-    from arte.stages.scoring import scorer
-
     score = score_of(arm, run.recipe)
     assert score is not None
-    settings = run.recipe.prefer.model_copy(update={"score": score})
-    recipe = run.recipe.model_copy(update={"prefer": settings})
+    student = run.done[_student(run, arm, turn)]
     drafted = run.done[drafts_folder(arm, turn - 1)]
-    student = _student(run, arm, turn)
-    trained = run.done[student]
-
-    def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, trained.path / "model", run.task, run.splits.seeds, run.probes)
-        return collect(
-            folder, drafted.path, scored, run.task, settings, recipe.elicit.questions_per_prompt, recipe.seed
-        )
-
-    given = scored_with(run, recipe) | {"student": trained.fingerprint, "drafted": drafted.fingerprint}
-    run.stage(pairs_folder(arm, recipe, turn), given, work)
+    name = pairs_folder(arm, run.recipe, turn)
+    prefer_among(run, score, name, drafted, student.path / "model", student.fingerprint)
 
 
 def _student(run: Run, arm: Arm, turn: int) -> str:

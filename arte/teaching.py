@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from arte.stages.choosing import Candidate
 
 
+WHICH_EXAMPLES = ("examples", "seeds", "exercises", "rehearsed", "variants")
+"""Settings of distill that say what is trained on, not how."""
 PRACTISED = "distill-exercises"
 """Name of the stage that teaches exercises."""
 
@@ -122,7 +124,7 @@ def steps_of(run: Run, those: list[Example]) -> int:
 
 
 def train(run: Run, name: str, those: list[Example], steps: int) -> None:
-    """The stage `name`: the student as it came, trained on these examples in so many steps."""
+    """The stage `name`: the run's student, trained on these examples in so many steps."""
     from arte.stages.distill import distill as teach
 
     settings = run.recipe.distill
@@ -136,7 +138,8 @@ def train(run: Run, name: str, those: list[Example], steps: int) -> None:
         return Figures(tokens_in=tokens)
 
     given = {
-        "distill": settings,
+        # What the examples are is in their digest: a change of it must not undo the exercises, on which all rests.
+        "distill": settings.model_dump(exclude=set(WHICH_EXAMPLES)),
         "examples": digest(those),
         "steps": steps,
         "student": run.student.sha256,

@@ -96,11 +96,10 @@ def told_of(run: Path) -> dict[str, Any]:
     """Figures of a run's drafts, pairs and stages."""
     teachers = {}
     for name in ("elicit", "tailor-shuffled_pairs", "tailor"):
-        questions = {row.id: row for row in read_rows(run / name / "questions.jsonl", Question)}
         rationales = [row for row in read_rows(run / name / "rationales.jsonl", Rationale) if row.check.accepted]
         steps = Counter(min(4, row.text.count("=")) for row in rationales)
         teachers[name] = {
-            "questions": len(questions),
+            "questions": len(read_rows(run / name / "questions.jsonl", Question)),
             "accepted": len({row.question_id for row in rationales}),
             "steps": {str(count): steps[count] for count in sorted(steps)},
         }
