@@ -81,7 +81,7 @@ def _pip_download(package: str, version: str, into: Path, without: str, seen: Ca
                     exit_code = child.wait(timeout=POLL_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
-                    seen(_bytes_under(into))
+                    seen(bytes_under(into))
         finally:
             child.kill()
             child.wait()
@@ -90,13 +90,16 @@ def _pip_download(package: str, version: str, into: Path, without: str, seen: Ca
         raise DownloadFailed(f"{package} {version} could not be downloaded: {why(said, exit_code)}. {without}")
 
 
-def _bytes_under(folder: Path) -> int:
+def bytes_under(folder: Path) -> int:
+    """Size of all files below a folder that another process may be changing."""
+    # os.walk passes over a folder that pip removes while it is listed, where rglob raises.
     total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size
-        except FileNotFoundError:
-            continue  # pip moved it meanwhile
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:
+                continue  # pip moved it meanwhile
     return total
 
 

@@ -5,13 +5,14 @@ import io
 import shutil
 import stat
 import string
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from arte_export.errors import DownloadFailed
-from arte_export.package_index import fetch_wheel, file_sha256, unpack
+from arte_export.package_index import bytes_under, fetch_wheel, file_sha256, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,32 @@ def test_a_wheel_is_fetched_and_kept(make_wheel: MakeWheel, tmp_path: Path) -> N
 
     made.unlink()  # a second fetch asks pip for nothing
     assert fetch_wheel("odd-name", "1.0", file_sha256(fetched), into, without=WITHOUT) == fetched
+
+
+def test_bytes_are_counted_while_pip_makes_and_removes_folders(tmp_path: Path) -> None:
+    (tmp_path / "here.whl").write_bytes(PAYLOAD)
+    over = threading.Event()
+    rounds = 0
+
+    def pip() -> None:
+        nonlocal rounds
+        while not over.is_set():
+            for number in range(20):
+                (tmp_path / f"pip-download-{number}" / "below").mkdir(parents=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"pip-download-{number}")
+            rounds += 1
+
+    thread = threading.Thread(target=pip)
+    thread.start()
+    try:
+        counted = set()
+        while rounds < 30:
+            counted.add(bytes_under(tmp_path))
+    finally:
+        over.set()
+        thread.join()
+    assert counted == {len(PAYLOAD)}
 
 
 def test_another_digest_is_refused_and_nothing_stays(make_wheel: MakeWheel, tmp_path: Path) -> None:
