@@ -155,7 +155,7 @@ class Prefer(Settings):
         description="No pair whose paired difference over the probes has zero in its interval at this confidence; 0: "
         "any difference will do (as in the paper).",
     )
-    batch_size: Count = Field(16, description="Probes scored together.")
+    batch_size: Count = Field(16, description="Probes scored together; icl_accuracy: of each of up to four drafts.")
 
 
 class Align(Settings):

@@ -83,7 +83,7 @@ def preference(recipe: arte.Recipe, vllm: str | None) -> dict[str, Any]:
 
     def ours(name: str, score: IclAccuracy | IclLogprob) -> float:
         start = time.perf_counter()
-        values[name] = [value for draft in drafts for value in score.values(draft)]
+        values[name] = [value for row in score.table(drafts) for value in row]
         return len(rows) / (time.perf_counter() - start)
 
     loaded = peak_rss_bytes()

@@ -13,10 +13,14 @@ Message = dict[str, str]
 
 
 class Prompt(NamedTuple):
-    """Rendered text to continue, and the seed of its draws."""
+    """Rendered text to continue, and the seed of its draws.
+
+    Prompts of one `group` start alike (probes behind one draft): an engine may compute the start of each group once.
+    """
 
     text: str
     seed: int = 0
+    group: int = 0
 
 
 class Answer(NamedTuple):

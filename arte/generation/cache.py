@@ -53,12 +53,14 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = self.keys[rows], self.values[rows]
         self.key_buffer = self.value_buffer = None
 
-    def repeated(self, rows: int) -> "GrowingLayer":
-        """A layer of `rows` rows that start alike; nothing is copied until it grows."""
+    def rows(self, index: torch.Tensor) -> "GrowingLayer":
+        """A layer with a row for each of `index`, which this one has; of a single row nothing is copied until it
+        grows."""
         layer = GrowingLayer()
         layer.lazy_initialization(self.keys, self.values)
-        layer.keys = self.keys.expand(rows, -1, -1, -1)
-        layer.values = self.values.expand(rows, -1, -1, -1)
+        one = len(self.keys) == 1
+        layer.keys = self.keys.expand(len(index), -1, -1, -1) if one else self.keys[index]
+        layer.values = self.values.expand(len(index), -1, -1, -1) if one else self.values[index]
         return layer
 
 
@@ -73,8 +75,8 @@ class GrowingCache(Cache):  # type: ignore[misc]
         for layer in self.layers:
             layer.select_rows(rows)
 
-    def repeated(self, rows: int) -> "GrowingCache":
-        """A cache of `rows` rows, each starting with this cache's only row, which itself stays as it is."""
+    def rows(self, index: torch.Tensor) -> "GrowingCache":
+        """A cache with a row for each of `index`, which this one has and keeps."""
         cache = GrowingCache()
-        cache.layers = [layer.repeated(rows) for layer in self.layers]
+        cache.layers = [layer.rows(index) for layer in self.layers]
         return cache

@@ -1,7 +1,7 @@
 """Generation in this process with a transformers model.
 
 `generate` of transformers recomputes the tokens that all prompts share for every row, keeps computing rows that have
-ended until the longest has, and draws from one stream for the whole batch. Here the shared start is computed once,
+ended until the longest has, and draws from one stream for the whole batch. Here a shared start is computed once,
 ended rows leave the batch, and each row has its own stream. Greedy answers are the same as `generate`'s (tested).
 """
 
@@ -14,7 +14,7 @@ import torch
 from arte.generation import Answer, Message, Prompt
 from arte.generation.cache import GrowingCache
 from arte.generation.chat import chat_text
-from arte.generation.prefix import Batch, common_prefix, pad_left, run_prefix
+from arte.generation.prefix import Batch, pad_left, run_prefix, starts_of
 from arte.generation.sampling import draw
 
 STOP_WINDOW = 24
@@ -53,12 +53,12 @@ class TransformersEngine:
         if not prompts:
             return []
         rows = [self.tokenizer(prompt.text, add_special_tokens=False)["input_ids"] for prompt in prompts]
-        shared = common_prefix(rows)
-        prefix = run_prefix(self.model, rows[0][:shared])
-        batch = pad_left([row[shared:] for row in rows], shared, self.model.device)
-        cache = prefix.repeated(len(rows)) if shared else prefix
+        starts = starts_of(rows, [prompt.group for prompt in prompts])
+        cache, before = run_prefix(self.model, starts.ids).rows(starts.of)
+        rests = [row[len(starts.ids[start]) :] for row, start in zip(rows, starts.of, strict=True)]
+        batch = pad_left(rests, before)
         mask = batch.mask
-        logits = self._read(batch, shared, cache)
+        logits = self._read(batch, before.shape[1], cache)
         streams = [np.random.default_rng(prompt.seed) for prompt in prompts]
         position = torch.tensor([len(row) for row in rows], device=logits.device)
         drawn: list[list[int]] = [[] for _ in rows]

@@ -12,6 +12,7 @@ import torch
 
 from arte.generation import Engine, Message, Prompt
 from arte.generation.prefix import common_prefix, pad_left, run_prefix
+from arte.preference import DraftByDraft
 from arte.rows import Example, Item
 from arte.tasks.task import Task
 
@@ -27,7 +28,7 @@ def one_shot(task: Task, example: Example | None, item: Item) -> list[Message]:
     return [*shown, *task.student_prompt(item.question)]
 
 
-class IclLogprob:
+class IclLogprob(DraftByDraft):
     """Mean log-probability a token (nats) of each probe's gold solution and answer, given the example."""
 
     def __init__(self, engine: Engine, model: Any, tokenizer: Any, task: Task, probes: list[Item], batch: int) -> None:
@@ -51,16 +52,17 @@ class IclLogprob:
         values = [0.0] * len(golds)
         order = sorted(range(len(golds)), key=lambda row: len(golds[row]))
         with torch.inference_mode():
-            prefix = run_prefix(self.model, prompts[0][:shared])
+            prefix = run_prefix(self.model, [prompts[0][:shared]])
             for start in range(0, len(order), self.batch):
                 rows = order[start : start + self.batch]
-                batch = pad_left([prompts[row][shared:] + golds[row] for row in rows], shared, self.model.device)
+                cache, before = prefix.rows([0] * len(rows))
+                batch = pad_left([prompts[row][shared:] + golds[row] for row in rows], before)
                 keep = max(len(golds[row]) for row in rows) + 1
                 logits = self.model(
                     input_ids=batch.ids,
                     attention_mask=batch.mask,
                     position_ids=batch.position,
-                    past_key_values=prefix.repeated(len(rows)) if shared else None,
+                    past_key_values=cache if shared else None,
                     logits_to_keep=keep,
                 ).logits
                 for line, row in enumerate(rows):
@@ -93,16 +95,19 @@ class IclAccuracy:
         self.batch = batch
         self.max_tokens = max_tokens
 
-    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
-        """One value for each probe, in order, decoded in batches that share the example's prefix."""
+    def table(self, examples: Sequence[Example | None], places: Sequence[int] | None = None) -> list[list[float]]:
+        """A row for each example, a value for each probe. `batch` probes of every example are decoded together, behind
+        the examples' prefixes."""
         asked = self.probes if places is None else [self.probes[place] for place in places]
-        values = []
+        rows: list[list[float]] = [[] for _ in examples]
         for start in range(0, len(asked), self.batch):
             probes = asked[start : start + self.batch]
-            prompts = [Prompt(self.engine.render(one_shot(self.task, example, probe))) for probe in probes]
-            answers = self.engine.generate(prompts, max_tokens=self.max_tokens, temperature=0.0)
-            values += [
-                float(self.task.strict(answer.text) == probe.answer)
-                for answer, probe in zip(answers, probes, strict=True)
+            prompts = [
+                Prompt(self.engine.render(one_shot(self.task, example, probe)), group=group)
+                for group, example in enumerate(examples)
+                for probe in probes
             ]
-        return values
+            answers = iter(self.engine.generate(prompts, max_tokens=self.max_tokens, temperature=0.0))
+            for row in rows:
+                row += [float(self.task.strict(next(answers).text) == probe.answer) for probe in probes]
+        return rows

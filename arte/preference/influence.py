@@ -17,6 +17,7 @@ import torch
 
 from arte.generation import Engine
 from arte.models.load import refuse_without_memory
+from arte.preference import DraftByDraft
 from arte.preference.icl import IclLogprob
 from arte.preference.trained import TrainedRow, trained_row
 from arte.recipe import Distill
@@ -24,7 +25,7 @@ from arte.rows import Example, Item
 from arte.tasks.task import Task
 
 
-class Influence:
+class Influence(DraftByDraft):
     """Loss on each probe's gold solution, nats a token, before minus after the step: more is better."""
 
     def __init__(

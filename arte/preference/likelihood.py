@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from arte.preference import DraftByDraft
 from arte.preference.trained import trained_row
 from arte.rows import Example
 from arte.tasks.task import Task
@@ -18,7 +19,7 @@ RANK_CAP = 100
 """Ranks beyond it count as it (2601.14249: r_max = 100)."""
 
 
-class Likelihood:
+class Likelihood(DraftByDraft):
     """One value a draft, in its only column `draft`."""
 
     columns = ("draft",)

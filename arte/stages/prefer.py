@@ -39,7 +39,7 @@ def score(
     drafts = drafts_to_score(rationales, most, seed)
     log = RowLog(folder.path / "scores.jsonl", Score)
     columns = list(scorer.columns)
-    zero_shot = scorer.values(None)
+    [zero_shot] = scorer.table([None])
     (folder.path / "baseline.json").write_text(json.dumps(dict(zip(columns, zero_shot, strict=True))), encoding="utf-8")
     subtracted = np.array(zero_shot) if settings.score == "icl_logprob" else np.zeros(len(columns))
     spending = spend(len(drafts), len(columns), settings.evaluations, seed)
@@ -66,9 +66,8 @@ def score(
                 known = moments(np.reshape(whole_rows, (len(spending.pilot), len(columns))))
                 asked = telling(known[1], spending.each)
             values = np.full((len(batch), len(columns)), np.nan)
-            for row, place in enumerate(batch):
-                draft = as_example(questions[drafts[place].question_id], drafts[place])
-                values[row, asked] = np.subtract(scorer.values(draft, asked), subtracted[asked])
+            examples = [as_example(questions[drafts[place].question_id], drafts[place]) for place in batch]
+            values[:, asked] = np.subtract(scorer.table(examples, asked), subtracted[asked])
             whole = values if known is None else predict(values, *known).values
             log.append_batch(
                 [

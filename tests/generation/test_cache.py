@@ -53,7 +53,7 @@ def test_a_repeated_row_is_shared_until_it_grows() -> None:
     one = GrowingLayer()
     start_keys, start_values = states(numbers, 6, rows=1)
     one.update(start_keys, start_values)
-    three, two = one.repeated(3), one.repeated(2)
+    three, two = one.rows(torch.tensor([0, 0, 0])), one.rows(torch.tensor([0, 0]))
     assert three.keys.data_ptr() == one.keys.data_ptr()
     keys, values = states(numbers, 2, rows=3)
     got = three.update(keys, values)
@@ -65,8 +65,8 @@ def test_a_repeated_row_is_shared_until_it_grows() -> None:
 
 
 def test_all_layers_of_a_model_follow(student_engine: TransformersEngine) -> None:
-    cache = run_prefix(student_engine.model, [20, 21, 22])
-    repeated = cache.repeated(4)
+    cache = run_prefix(student_engine.model, [[20, 21, 22]]).cache
+    repeated = cache.rows(torch.tensor([0, 0, 0, 0]))
     repeated.select_rows(torch.tensor([1, 3]))
     assert isinstance(repeated, GrowingCache)
     assert len(cache.layers) == len(repeated.layers) == student_engine.model.config.num_hidden_layers == 2

@@ -2,10 +2,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arte.generation.prefix import common_prefix, pad_left, run_prefix
+from arte.generation.prefix import Starts, common_prefix, pad_left, run_prefix, starts_of
 from arte.generation.transformers import TransformersEngine
 
-CPU = torch.device("cpu")
 ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5)
 
 
@@ -27,7 +26,7 @@ def test_common_prefix_by_hand() -> None:
 
 
 def test_pad_left_behind_a_shared_start() -> None:
-    batch = pad_left([[11], [12, 13, 14], [15, 16]], 2, CPU)
+    batch = pad_left([[11], [12, 13, 14], [15, 16]], torch.ones((3, 2), dtype=torch.long))
     assert batch.ids.tolist() == [[0, 0, 11], [12, 13, 14], [0, 15, 16]]
     assert batch.mask.tolist() == [
         [1, 1, 0, 0, 1],  # the shared start, two of padding, the token
@@ -40,7 +39,7 @@ def test_pad_left_behind_a_shared_start() -> None:
 
 
 def test_pad_left_without_a_shared_start() -> None:
-    batch = pad_left([[11], [12, 13]], 0, CPU)
+    batch = pad_left([[11], [12, 13]], torch.ones((2, 0), dtype=torch.long))
     assert batch.ids.tolist() == [[0, 11], [12, 13]]
     assert batch.mask.tolist() == [[0, 1], [1, 1]]
     assert batch.position.tolist() == [[0, 0], [0, 1]]
@@ -50,8 +49,8 @@ def test_pad_left_without_a_shared_start() -> None:
 def test_rows_behind_a_shared_start_are_computed_as_if_each_stood_alone(student_engine: TransformersEngine) -> None:
     model = student_engine.model
     start, rests = [20, 21, 22, 23], [[30], [40, 41, 42], [50, 51]]
-    batch = pad_left(rests, len(start), CPU)
-    cache = run_prefix(model, start).repeated(len(rests))
+    cache, before = run_prefix(model, [start]).rows([0] * len(rests))
+    batch = pad_left(rests, before)
     logits = model(
         input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.position, past_key_values=cache
     ).logits
@@ -61,4 +60,32 @@ def test_rows_behind_a_shared_start_are_computed_as_if_each_stood_alone(student_
 
 
 def test_the_cache_of_no_tokens_is_empty(student_engine: TransformersEngine) -> None:
-    assert run_prefix(student_engine.model, []).get_seq_length() == 0
+    cache, mask = run_prefix(student_engine.model, [[]])
+    assert cache.get_seq_length() == 0
+    assert mask.shape == (1, 0)
+
+
+def test_starts_of_groups_by_hand() -> None:
+    rows = [[7, 8, 9, 1], [7, 5, 5, 2], [7, 8, 9, 2], [7, 5, 5]]
+    assert starts_of(rows, [0, 1, 0, 1]) == Starts([[7, 8, 9], [7, 5]], [0, 1, 0, 1])
+    assert starts_of(rows, [3, 3, 3, 3]) == Starts([[7]], [0, 0, 0, 0])
+    assert starts_of(rows, [0, 0, 0, 1]) == Starts([[7], [7, 5]], [0, 0, 0, 1])
+    # The second group shares nothing: all rows have one start, here the empty one.
+    assert starts_of([[7, 8, 9], [1, 2], [3, 4]], [0, 1, 1]) == Starts([[]], [0, 0, 0])
+
+
+@torch.inference_mode()
+def test_rows_behind_several_starts_are_computed_as_if_each_stood_alone(student_engine: TransformersEngine) -> None:
+    model = student_engine.model
+    starts = [[20, 21, 22, 23, 24], [25, 26], [27, 28, 29]]
+    of, rests = [1, 0, 2, 0, 1], [[30], [40, 41, 42], [50, 51], [60], [70, 71, 72, 73]]
+    cache, before = run_prefix(model, starts).rows(of)
+    assert before.tolist() == [[0, 0, 0, 1, 1], [1] * 5, [0, 0, 1, 1, 1], [1] * 5, [0, 0, 0, 1, 1]]
+    batch = pad_left(rests, before)
+    assert batch.position[0].tolist() == [1, 1, 1, 2]
+    logits = model(
+        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.position, past_key_values=cache
+    ).logits
+    for row, (start, rest) in enumerate(zip(of, rests, strict=True)):
+        alone = model(input_ids=torch.tensor([starts[start] + rest]), use_cache=False).logits[0, len(starts[start]) :]
+        torch.testing.assert_close(logits[row, -len(rest) :], alone, rtol=1e-4, atol=1e-5)

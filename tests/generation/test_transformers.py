@@ -45,6 +45,17 @@ def test_greedy_answers_are_those_of_transformers(student_engine: TransformersEn
     assert len({answer.text for answer in answers}) == len(set(texts))
 
 
+def test_greedy_answers_of_groups_are_those_of_transformers(student_engine: TransformersEngine) -> None:
+    """Two groups with starts of other lengths, and a prompt that has a start for itself."""
+    texts = [*SHARED, *(f"{APART[1]} {rest}" for rest in ("How many cups is that?", "So", "He sells 9.")), APART[4]]
+    expected = greedy_by_transformers(student_engine, texts, TOKENS)
+    prompts = [Prompt(text, group=group) for text, group in zip(texts, [0, 0, 0, 1, 1, 1, 2], strict=True)]
+    mixed = [3, 0, 6, 1, 4, 2, 5]
+    answers = student_engine.generate([prompts[place] for place in mixed], max_tokens=TOKENS, temperature=0.0)
+    assert [answer.text for answer in answers] == [text_of(student_engine, expected[place]) for place in mixed]
+    assert len({answer.text for answer in answers}) == 7
+
+
 @pytest.fixture
 def ending_engine(tiny_student: ModelFolder, student_engine: TransformersEngine) -> TransformersEngine:
     """A student that also ends at the token which greedily answers the second prompt of SHARED at its fifth place."""

@@ -101,10 +101,33 @@ def test_accuracy_is_that_of_asking_one_by_one(
         prompt = Prompt(engine.render(one_shot(task, example, probe)))
         said = engine.generate([prompt], max_tokens=12, temperature=0.0)[0].text
         probes.append(probe.model_copy(update={"answer": said if number % 3 == 0 else said[:-1]}))
-    values = IclAccuracy(engine, task, probes, batch, max_tokens=12).values(example)
-    assert values == [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+    rows = IclAccuracy(engine, task, probes, batch, max_tokens=12).table([example])
+    assert rows == [[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]]
+
+
+def test_accuracy_of_drafts_together_is_that_of_each_alone(preferring_student: Student, splits: Splits) -> None:
+    engine, task = preferring_student.engine, WholeReply()
+    longer = EXAMPLE.model_copy(
+        update={"rationale": "So we count, one after another, all that there are.", "answer": "7"}
+    )
+    examples = [EXAMPLE, None, longer]
+    probes = []
+    for number, probe in enumerate(splits.probes):  # right behind one example each
+        prompt = Prompt(engine.render(one_shot(task, examples[number % 3], probe)))
+        said = engine.generate([prompt], max_tokens=12, temperature=0.0)[0].text
+        probes.append(probe.model_copy(update={"answer": said}))
+    scorer = IclAccuracy(engine, task, probes, 4, max_tokens=12)
+    alone = [row for example in examples for row in scorer.table([example])]
+    assert scorer.table(examples) == alone
+    assert [[row[place] for place in range(number, 7, 3)] for number, row in enumerate(alone)] == [
+        [1.0] * 3,
+        [1.0] * 2,
+        [1.0] * 2,
+    ]
+    assert sum(map(sum, alone)) < 21
+    assert scorer.table(examples, [5, 2]) == [[row[5], row[2]] for row in alone]
 
 
 def test_a_reply_that_holds_no_answer_is_wrong(preferring_student: Student, starter: Task, splits: Splits) -> None:
-    values = IclAccuracy(preferring_student.engine, starter, splits.probes, 4, max_tokens=6).values(None)
-    assert values == [0.0] * 7
+    rows = IclAccuracy(preferring_student.engine, starter, splits.probes, 4, max_tokens=6).table([None])
+    assert rows == [[0.0] * 7]

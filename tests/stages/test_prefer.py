@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from arte.errors import StageError
+from arte.preference import DraftByDraft
 from arte.preference.pairs import rationale_pairs, rationale_scores
 from arte.preference.partial_table import Floats
 from arte.recipe import Prefer
@@ -39,7 +40,7 @@ RATIONALES = [
 ACCEPTED = [row for row in RATIONALES if row.check.accepted]
 
 
-class TableScorer:
+class TableScorer(DraftByDraft):
     """The value of a draft is a tenth of the number that its text is, and a tenth more on the second probe.
 
     Without an example the values are 0.05 and 0.25. The `fail_after`-th draft and later ones raise Stopped.
@@ -60,7 +61,7 @@ class TableScorer:
         return whole if places is None else [whole[place] for place in places]
 
 
-class NoisyScorer:
+class NoisyScorer(DraftByDraft):
     """Twelve probes; a draft has a level of its own, and each of its values is off by a draw of half its spread."""
 
     columns = tuple(f"p{number:02d}" for number in range(12))
