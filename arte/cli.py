@@ -195,6 +195,9 @@ def preference_check(
     subsets: Annotated[
         int, typer.Option(help="Random subsets, beside the highest and lowest of each score.", min=1)
     ] = 6,
+    drafts: Annotated[
+        int | None, typer.Option(help="Score so many of the checked drafts, drawn at random; all without it.", min=4)
+    ] = None,
 ) -> None:
     """Does the score predict what training gains? Trains the student on small subsets of a run's drafts."""
     from typing import get_args
@@ -207,7 +210,7 @@ def preference_check(
     quiet()
     known = get_args(PreferenceScore)
     scores = [config.known("score", name, known) for name in score or ("icl_logprob", "likelihood", "rank_surprisal")]
-    for line in checking.lines(checking.check(run, scores, size, subsets, typer.echo)):
+    for line in checking.lines(checking.check(run, scores, size, subsets, drafts, typer.echo)):
         typer.echo(line)
 
 

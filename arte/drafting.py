@@ -25,7 +25,7 @@ from arte.one_run import Run
 from arte.preference.pairs_used import shuffled, weighted
 from arte.provenance import digest
 from arte.recipe import Arm, Model, PreferenceScore, Recipe
-from arte.rows import Pair, read_rows
+from arte.rows import Pair, Rationale, read_rows
 from arte.stage_record import Finished
 from arte.stages.elicit import elicit as draft
 from arte.workspace import Figures, StageFolder
@@ -221,7 +221,8 @@ def _score_tailored(run: Run, arm: Arm, turn: int) -> None:
 
     def work(folder: StageFolder) -> Figures:
         scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
-        value(folder, drafted.path, scored, settings, None, recipe.seed)
+        drafts = [row for row in read_rows(drafted.path / "rationales.jsonl", Rationale) if row.check.accepted]
+        value(folder, drafted.path, drafts, scored, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafted": drafted.fingerprint}

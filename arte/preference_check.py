@@ -5,6 +5,7 @@ random. A score is worth its price if the accuracy of those students rises with 
 trained on. What a subset holds besides (its variety) counts too, so a perfect score does not correlate perfectly.
 """
 
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from arte import config
 from arte.drafting import choose_probes, scored_with
 from arte.errors import DataError, RecipeError
 from arte.one_run import Run
+from arte.preference.selection import in_turns
 from arte.provenance import digest
 from arte.recipe import PreferenceScore, Recipe
 from arte.rows import Example, Item, read_rows
@@ -52,16 +54,18 @@ class Result(NamedTuple):
     items: int
 
 
-def check(folder: Path, scores: Sequence[PreferenceScore], size: int, subsets: int, say: Say) -> Result:
+def check(
+    folder: Path, scores: Sequence[PreferenceScore], size: int, subsets: int, most: int | None, say: Say
+) -> Result:
     """Scores, trains and asks, in FOLDER below the run's folder; the same call goes on where it was stopped.
 
-    `size` drafts a subset, `subsets` random ones. Raises WorkspaceError, ModelError, and DataError where the run has
-    too few checked drafts.
+    `size` drafts a subset, `subsets` random ones, of `most` drafts drawn at random, other questions first. Raises
+    WorkspaceError, ModelError, and DataError where the run has too few checked drafts.
     """
     recipe = config.load_saved(folder / "recipe.yaml")
     with Workspace.open(folder, recipe) as workspace:
         run = Run(recipe, workspace, say)
-        drafts = _drafts(folder, size)
+        drafts = _drafts(folder, size, most, recipe.seed)
         practise(run)
         choose_probes(run)
         tables = {score: _scored(run, score, drafts) for score in scores}
@@ -116,14 +120,18 @@ def lines(found: Result) -> list[str]:
     return out
 
 
-def _drafts(folder: Path, size: int) -> list[Candidate]:
+def _drafts(folder: Path, size: int, most: int | None, seed: int) -> list[Candidate]:
     if not (folder / "elicit" / "rationales.jsonl").is_file():
         raise RecipeError(str(folder), ["holds no drafts; run the recipe to its stage elicit first"])
     drafts = candidates(folder / "elicit", None, "random", checked=True)
+    if most is not None and most < len(drafts):
+        order = random.Random(f"preference-check-{seed}").sample(range(len(drafts)), len(drafts))
+        drawn = in_turns(order, [draft.example.question for draft in drafts])[:most]
+        drafts = [drafts[place] for place in sorted(drawn)]
     if len(drafts) < 2 * size:
         raise DataError(
             f"{folder}: {len(drafts)} checked drafts; subsets of {size} need {2 * size}, so that the highest and the "
-            "lowest share none. Take a smaller --size, or raise elicit.questions"
+            "lowest share none. Take a smaller --size, or more drafts (--drafts, elicit.questions)"
         )
     return drafts
 
@@ -134,17 +142,19 @@ def _scores_name(score: PreferenceScore) -> str:
 
 def _scored(run: Run, score: PreferenceScore, drafts: Sequence[Candidate]) -> Floats:
     """Table of all drafts by the score's columns."""
-    from arte.rows import Score
+    from arte.rows import Rationale, Score
     from arte.stages.prefer import score as value
     from arte.stages.scoring import scorer
 
     settings = run.recipe.prefer.model_copy(update={"score": score})
     recipe: Recipe = run.recipe.model_copy(update={"prefer": settings})
     elicited = run.workspace.root / "elicit"
+    those = {draft.example.id for draft in drafts}
+    rationales = [row for row in read_rows(elicited / "rationales.jsonl", Rationale) if row.id in those]
 
     def work(folder: StageFolder) -> Figures:
         scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
-        value(folder, elicited, scored, settings, None, recipe.seed)
+        value(folder, elicited, rationales, scored, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafts": digest([draft.example for draft in drafts])}

@@ -9,13 +9,22 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+
+from arte import machine, tasks
+from arte.arms import drafts_folder
+from arte.arms import teachers as teachers_of
+from arte.config import load_saved
+from arte.generation.chat import chat_text
 from arte.rows import Pair, Question, Rationale, read_rows
+from arte.run_models import RunModels
 from arte.stages.evaluate import Sample
+from arte.tasks.task import Draft
 
 SETTINGS = (
     "arms=[untrained,unaligned,verified,best_scored,covered,shuffled_pairs,arte]",
@@ -26,6 +35,9 @@ SETTINGS = (
     "distill.seeds=0", "distill.examples=128", "distill.variants=3", "distill.epochs=1",
     "distill.exercises=12000", "distill.rehearsed=1000",
 )  # fmt: skip
+LISTS = 12
+"""Lists of questions along which two teachers are compared."""
+TEACHERS = {"elicit": "as it came", "tailor": "arte"}
 KEPT = Path(__file__).parents[1] / "docs" / "arms"
 HEAD = """# What made the difference: arms of the starter task
 
@@ -48,8 +60,8 @@ What each arm is: [README](../README.md#arms-what-made-the-difference).
 
 ## What the teachers drafted
 
-Accepted: questions with a solution that passed the checks. Steps: equations in the solutions of accepted drafts. All
-are means over the seeds.
+Accepted: questions with a solution that passed the checks. Steps: equations in the solutions of accepted drafts. KL: of
+the aligned teacher from the original one, along twelve lists that the aligned one drafted. All are means over seeds.
 
 {drafts}
 """
@@ -94,18 +106,20 @@ def keep(run: Path, kept: Path) -> None:
 
 def told_of(run: Path) -> dict[str, Any]:
     """Figures of a run's drafts, pairs and stages."""
-    teachers = {}
-    for name in ("elicit", "tailor-shuffled_pairs", "tailor"):
+    teachers: dict[str, dict[str, Any]] = {}
+    tailored = [name for arm in teachers_of(load_saved(run / "recipe.yaml")) for name in [drafts_folder(arm, 1)]]
+    for name in ("elicit", *tailored):
         rationales = [row for row in read_rows(run / name / "rationales.jsonl", Rationale) if row.check.accepted]
         steps = Counter(min(4, row.text.count("=")) for row in rationales)
         teachers[name] = {
             "questions": len(read_rows(run / name / "questions.jsonl", Question)),
             "accepted": len({row.question_id for row in rationales}),
             "steps": {str(count): steps[count] for count in sorted(steps)},
+            "kl": 0.0 if name == "elicit" else kl(run, name.replace("tailor", "align"), name),
         }
     pairs = Counter(pair.level for pair in read_rows(run / "prefer" / "pairs.jsonl", Pair))
     losses = {}
-    for name in ("align-shuffled_pairs", "align"):
+    for name in (name.replace("tailor", "align") for name in tailored):
         rows = [json.loads(line) for line in (run / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         losses[name] = [row["loss"] for row in rows if "loss" in row]
     records = {path.parent.relative_to(run).as_posix(): path for path in sorted(run.rglob("stage.json"))}
@@ -113,17 +127,54 @@ def told_of(run: Path) -> dict[str, Any]:
     return {"teachers": teachers, "pairs": dict(pairs), "losses": losses, "seconds": seconds}
 
 
+@torch.inference_mode()
+def kl(run: Path, align: str, tailor: str) -> float:
+    """Mean over the tokens of LISTS drafted lists of KL(aligned, original), in nats, over the whole vocabulary.
+
+    The lists are what the stage `tailor` accepted under a prompt, written as the teacher writes them; the distributions
+    are those of temperature 1.
+    """
+    from peft import PeftModel
+
+    recipe = load_saved(run / "recipe.yaml")
+    models, task = RunModels(recipe), tasks.load(recipe.task.name)
+    model, tokenizer = models.load(models.teacher.path, models.dtype)
+    model = PeftModel.from_pretrained(model, run / align / "adapter")
+    lists: dict[str, list[Draft]] = defaultdict(list)
+    for row in read_rows(run / tailor / "questions.jsonl", Question):
+        if row.check.accepted:
+            lists[row.prompt].append(Draft(row.text, row.solution, row.target))
+    total = tokens = 0.0
+    for prompt, drafts in list(lists.items())[:LISTS]:
+        messages = json.loads(prompt)
+        before = chat_text(tokenizer, messages)
+        reply = task.question_reply(messages, drafts)[len(messages[-1]["content"]) :]
+        shown, drafted = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, reply))
+        ids = torch.tensor([shown + drafted], device=machine.device())
+        keep = len(drafted) + 1
+        moved = torch.log_softmax(model(ids, logits_to_keep=keep).logits[0, :-1].float(), dim=-1)
+        with model.disable_adapter():
+            original = torch.log_softmax(model(ids, logits_to_keep=keep).logits[0, :-1].float(), dim=-1)
+        total += float((moved.exp() * (moved - original)).sum())
+        tokens += len(drafted)
+    return total / tokens
+
+
 def drafts_table(told: list[dict[str, Any]]) -> list[str]:
     """Of each teacher, mean over the seeds."""
-    out = ["| teacher | drafted | accepted | 1 step | 2 steps | 3 or more |", "|---|---|---|---|---|---|"]
-    for name, title in (("elicit", "as it came"), ("tailor-shuffled_pairs", "shuffled pairs"), ("tailor", "aligned")):
+    out = [
+        "| teacher | KL, nats a token | drafted | accepted | 1 step | 2 steps | 3 or more |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in told[0]["teachers"]:
+        title = TEACHERS.get(name, name.removeprefix("tailor-"))
         those = [each["teachers"][name] for each in told]
         counts = [[each["steps"].get(str(step), 0) for step in (1, 2, 3, 4)] for each in those]
         shares = [[one / sum(row), two / sum(row), (three + more) / sum(row)]
                   for row in counts for one, two, three, more in [row]]  # fmt: skip
         means = [f"{fmean(row[place] for row in shares):.0%}" for place in range(3)]
-        drafted, accepted = (fmean(each[key] for each in those) for key in ("questions", "accepted"))
-        out.append(f"| {title} | {drafted:.0f} | {accepted:.0f} | {' | '.join(means)} |")
+        moved, drafted, accepted = (fmean(each[key] for each in those) for key in ("kl", "questions", "accepted"))
+        out.append(f"| {title} | {moved:.3f} | {drafted:.0f} | {accepted:.0f} | {' | '.join(means)} |")
     return out
 
 

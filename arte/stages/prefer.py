@@ -26,17 +26,15 @@ DRAFTS_A_BATCH = 4
 
 
 def score(
-    folder: StageFolder, drafted: Path, scorer: Scorer, settings: Prefer, most: int | None, seed: int
+    folder: StageFolder, drafted: Path, drafts: Sequence[Rationale], scorer: Scorer, settings: Prefer, seed: int
 ) -> list[Score]:
     """Writes baseline.json (value of each probe with no draft) and scores.jsonl (draft by probe), and gives the rows.
 
-    `drafted` is the folder of an elicit or tailor stage; `most`: so many of its drafts. Under icl_logprob a value is
-    the gain over zero-shot. Where not all of the table is asked (prefer.evaluations), what is left is predicted.
-    Raises StageError where that leaves too few probes for a draft.
+    `drafted` is the folder of an elicit or tailor stage, `drafts` are of its accepted rationales. Under icl_logprob a
+    value is the gain over zero-shot. Where not all of the table is asked (prefer.evaluations), what is left is
+    predicted. Raises StageError where that leaves too few probes for a draft.
     """
     questions = {row.id: row for row in read_rows(drafted / "questions.jsonl", Question)}
-    rationales = read_rows(drafted / "rationales.jsonl", Rationale)
-    drafts = drafts_to_score(rationales, most, seed)
     log = RowLog(folder.path / "scores.jsonl", Score)
     columns = list(scorer.columns)
     [zero_shot] = scorer.table([None])
@@ -98,9 +96,9 @@ def prefer(
 
     `per_prompt` questions make a side of a question pair. Raises StageError where the drafts give no pair at all.
     """
-    scores = score(folder, elicited, scorer, settings, settings.drafts, seed)
     questions = {row.id: row for row in read_rows(elicited / "questions.jsonl", Question)}
     rationales = read_rows(elicited / "rationales.jsonl", Rationale)
+    scores = score(folder, elicited, drafts_to_score(rationales, settings.drafts, seed), scorer, settings, seed)
     of_questions = question_pairs(task, questions, scores, settings, per_prompt, seed)
     of_rationales = rationale_pairs(task, questions, rationales, scores, settings)
     pairs = [*of_questions.made, *of_rationales.made]

@@ -22,7 +22,7 @@ def test_subsets_are_trained_and_a_second_call_keeps_them(smoke_run: SmokeRun, t
         "--score",
         "influence",
         "--size",
-        "3",
+        "2",  # twice that is what the smoke run surely has: it asks for four questions with an accepted solution
         "--subsets",
         "2",
     )
@@ -32,13 +32,25 @@ def test_subsets_are_trained_and_a_second_call_keeps_them(smoke_run: SmokeRun, t
     assert folders == names | {"random-0", "random-1", "untrained"}
     assert not list(run.glob("preference-check/*/model"))
     rows = [json.loads(line) for line in (run / "preference-check" / "top-likelihood" / "examples.jsonl").open()]
-    assert len(rows) == 3
-    assert "accuracy on 16 test items after training on 3 drafts:" in done.out
+    assert len(rows) == 2
+    assert "accuracy on 16 test items after training on 2 drafts:" in done.out
     table = [line.split()[0] for line in done.out.splitlines() if line.startswith(("  likelihood ", "  influence "))]
     assert sorted(table) == ["influence", "likelihood"]
     again = command.done(*asked)
     assert again.out.count("(kept from before)") == 9
     assert again.out.splitlines()[-5:] == done.out.splitlines()[-5:]
+
+    some = command.done(
+        "preference-check", str(run), "--score", "likelihood", "--size", "2", "--subsets", "1", "--drafts", "4"
+    )
+    assert "after training on 2 drafts:" in some.out
+    scored = (run / "preference-check" / "scores-likelihood" / "scores.jsonl").read_text(encoding="utf-8").splitlines()
+    ends = [
+        {json.loads(line)["id"] for line in (run / "preference-check" / name / "examples.jsonl").open()}
+        for name in ("top-likelihood", "bottom-likelihood")
+    ]
+    assert {json.loads(line)["rationale_id"] for line in scored} == ends[0] | ends[1]  # four drafts, half at each end
+    assert len(scored) == 4
 
     few = command.run("preference-check", str(run), "--size", "500")
     assert few.code == 1
