@@ -174,9 +174,10 @@ class Align(Settings):
 
 
 class Tailor(Settings):
-    over: Annotated[float, Field(ge=1.0)] = Field(
+    over: Positive = Field(
         1.0,
-        description="Questions asked of an aligned teacher, in times elicit.questions; chosen from as `choose` says.",
+        description="Questions asked of an aligned teacher, in times elicit.questions: above 1 to choose from more, "
+        "below 1 where more are scored (elicit) than a student is trained on.",
     )
     choose: Literal["random", "best", "covered", "clustered"] = Field(
         "random",
