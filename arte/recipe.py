@@ -203,6 +203,7 @@ class Distill(Settings):
     exercises: Annotated[int, Field(ge=0)] = Field(
         0, description="Exercises (sums, ten an example) that the student of every arm is taught before the drafts."
     )
+    exercises_learning_rate: Positive = Field(2e-4, description="Peak rate while exercises are taught.")
     rehearsed: Annotated[int, Field(ge=0)] = Field(
         0,
         description="Exercises among the drafts of every arm, without which a student loses those that it was taught.",

@@ -30,5 +30,5 @@ def _student(run: Run, arm: Arm, turn: int) -> str:
     share = equal_share({arm: drafts_of(run, arm, turn - 1)}, run.recipe.distill.examples, run.recipe.seed)[arm]
     those = lesson(run, [*gold(run), *share])
     name = stage_name("distill", arm, "arte", turn)
-    train(run, name, those, steps_of(run, those))
+    train(run, name, those, steps_of(run, those), run.recipe.distill)
     return name

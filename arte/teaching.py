@@ -17,7 +17,7 @@ from arte.arms import (
 )
 from arte.one_run import Run
 from arte.provenance import digest
-from arte.recipe import Arm
+from arte.recipe import Arm, Distill
 from arte.rows import Example
 from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
@@ -101,7 +101,9 @@ def practise(run: Run) -> None:
     if not count:
         return
     exercises = run.task.exercises(count, run.splits.seeds, random.Random(f"exercises-{run.recipe.seed}"))
-    train(run, PRACTISED, exercises, steps_of(run, exercises))
+    settings = run.recipe.distill
+    settings = settings.model_copy(update={"learning_rate": settings.exercises_learning_rate})
+    train(run, PRACTISED, exercises, steps_of(run, exercises), settings)
     done = run.done[PRACTISED]
     run.student = run.models.student._replace(path=done.path / "model", sha256=done.fingerprint)
 
@@ -111,7 +113,7 @@ def distill(run: Run) -> None:
     every = examples(run)
     steps = max(steps_of(run, those) for those in every.values())
     for arm, those in every.items():
-        train(run, f"distill/{arm}", those, steps)
+        train(run, f"distill/{arm}", those, steps, run.recipe.distill)
 
 
 def steps_of(run: Run, those: list[Example]) -> int:
@@ -123,11 +125,9 @@ def steps_of(run: Run, those: list[Example]) -> int:
     return counted(those, run.task, tokenizer, run.recipe.distill)
 
 
-def train(run: Run, name: str, those: list[Example], steps: int) -> None:
+def train(run: Run, name: str, those: list[Example], steps: int, settings: Distill) -> None:
     """The stage `name`: the run's student, trained on these examples in so many steps."""
     from arte.stages.distill import distill as teach
-
-    settings = run.recipe.distill
 
     def work(folder: StageFolder) -> Figures:
         model, tokenizer = run.models.load(run.student.path, run.models.trained_dtype)
@@ -139,7 +139,7 @@ def train(run: Run, name: str, those: list[Example], steps: int) -> None:
 
     given = {
         # What the examples are is in their digest: a change of it must not undo the exercises, on which all rests.
-        "distill": settings.model_dump(exclude=set(WHICH_EXAMPLES)),
+        "distill": settings.model_dump(exclude={*WHICH_EXAMPLES, "exercises_learning_rate"}),
         "examples": digest(those),
         "steps": steps,
         "student": run.student.sha256,

@@ -27,12 +27,14 @@ from arte.stages.evaluate import Sample
 from arte.tasks.task import Draft
 
 SETTINGS = (
-    "arms=[untrained,unaligned,verified,fixed_style,best_scored,covered,shuffled_pairs,question_only,rationale_only,arte]",
+    "arms=[untrained,unaligned,verified,fixed_style,best_scored,covered,shuffled_pairs,arte]",
     "task.probes=24",
-    "elicit.questions=300", "elicit.questions_per_prompt=3", "elicit.batch_size=96", "elicit.explained=140",
+    "elicit.questions=160", "elicit.questions_per_prompt=3", "elicit.batch_size=96",
+    "elicit.styles=[steps]", "elicit.explained=null",
     "prefer.drafts=null", "prefer.evaluations=0.34", "prefer.chosen=covered", "prefer.question_pairs=32",
-    "tailor.over=0.4",
-    "distill.seeds=0", "distill.examples=64", "distill.variants=6", "distill.epochs=1",
+    "tailor.rationales=1", "tailor.choose=covered",
+    "distill.seeds=0", "distill.examples=48", "distill.variants=8", "distill.epochs=1",
+    "distill.exercises=12000", "distill.rehearsed=1000",
 )  # fmt: skip
 LISTS = 12
 """Lists of questions along which two teachers are compared."""

@@ -70,7 +70,13 @@ def test_two_rounds_ask_a_trained_student_and_align_an_aligned_teacher(tmp_path:
 def test_exercises_make_the_student_that_is_asked_and_trained(tmp_path: Path) -> None:
     run = tmp_path / "run"
     wanted = (*SMOKE, "--until", "distill", "--out", str(run), "arms=[untrained,best_scored]")
-    command.done(*wanted, "distill.exercises=30")
+    command.done(*wanted, "distill.exercises=30", "distill.exercises_learning_rate=0.003")
+    given = {
+        name: json.loads((run / name / "stage.json").read_text())["given"]["distill"]
+        for name in ("distill-exercises", "distill/best_scored")
+    }
+    assert given["distill-exercises"]["learning_rate"] == 0.003
+    assert given["distill/best_scored"]["learning_rate"] == 2e-5
     assert len(rows(run / "distill-exercises" / "examples.jsonl")) == 3
     practised = json.loads((run / "distill-exercises" / "stage.json").read_text())["fingerprint"]
     for name in ("prefer", "distill/best_scored"):
