@@ -238,6 +238,8 @@ def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:
         "probes": digest(run.probes),
         "seed": recipe.seed,
     }
+    if settings.score == "icl_accuracy":  # answers of other lengths, in other batches
+        given["evaluate"] = recipe.evaluate
     if settings.score.startswith("influence"):  # a step of the student's own training, warmed up on the seeds
         given |= {"distill": recipe.distill, "seeds": digest(run.splits.seeds)}
     return given

@@ -155,7 +155,7 @@ class Prefer(Settings):
         description="No pair whose paired difference over the probes has zero in its interval at this confidence; 0: "
         "any difference will do (as in the paper).",
     )
-    batch_size: Count = Field(16, description="Probes scored together; icl_accuracy: of each of up to four drafts.")
+    batch_size: Count = Field(16, description="Probes scored together (icl_accuracy: evaluate.batch_size).")
 
 
 class Align(Settings):
@@ -226,7 +226,7 @@ class Distill(Settings):
 class Evaluate(Settings):
     shots: Annotated[int, Field(ge=0)] = Field(0, description="Gold examples in front of each test item.")
     max_tokens: Count = Field(256, description="Most new tokens for an answer.")
-    batch_size: Count = Field(64, description="Test items generated together.")
+    batch_size: Count = Field(64, description="Answers of a student generated together.")
 
 
 class Export(Settings):

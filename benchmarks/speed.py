@@ -56,7 +56,7 @@ def preference(recipe: arte.Recipe, vllm: str | None) -> dict[str, Any]:
     engine = TransformersEngine(model, tokenizer)
     probes, limit = splits.probes, recipe.evaluate.max_tokens
     drafts = [item_as_example(item) for item in splits.seeds[:DRAFTS]]
-    exact = IclAccuracy(engine, task, probes, recipe.prefer.batch_size, limit)
+    exact = IclAccuracy(engine, task, probes, recipe.evaluate.batch_size, limit)
     logprob = IclLogprob(engine, model, tokenizer, task, probes, recipe.prefer.batch_size)
     rows = [
         {"prompt": logprob.prompt_ids(draft, probe), "gold": logprob.gold_ids(probe)}

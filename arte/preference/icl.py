@@ -96,18 +96,21 @@ class IclAccuracy:
         self.max_tokens = max_tokens
 
     def table(self, examples: Sequence[Example | None], places: Sequence[int] | None = None) -> list[list[float]]:
-        """A row for each example, a value for each probe. `batch` probes of every example are decoded together, behind
-        the examples' prefixes."""
+        """A row for each example, a value for each probe. `batch` answers are decoded together, of several examples,
+        each behind its example's prefix."""
         asked = self.probes if places is None else [self.probes[place] for place in places]
-        rows: list[list[float]] = [[] for _ in examples]
-        for start in range(0, len(asked), self.batch):
-            probes = asked[start : start + self.batch]
-            prompts = [
-                Prompt(self.engine.render(one_shot(self.task, example, probe)), group=group)
-                for group, example in enumerate(examples)
-                for probe in probes
-            ]
-            answers = iter(self.engine.generate(prompts, max_tokens=self.max_tokens, temperature=0.0))
-            for row in rows:
-                row += [float(self.task.strict(next(answers).text) == probe.answer) for probe in probes]
-        return rows
+        prompts = [
+            Prompt(self.engine.render(one_shot(self.task, example, probe)), group=group)
+            for group, example in enumerate(examples)
+            for probe in asked
+        ]
+        said: list[str] = []
+        for start in range(0, len(prompts), self.batch):
+            some = prompts[start : start + self.batch]
+            answers = self.engine.generate(some, max_tokens=self.max_tokens, temperature=0.0)
+            said += [answer.text for answer in answers]
+        right = [
+            float(self.task.strict(text) == probe.answer)
+            for text, probe in zip(said, [*asked] * len(examples), strict=True)
+        ]
+        return [right[start : start + len(asked)] for start in range(0, len(right), len(asked))]

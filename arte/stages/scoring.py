@@ -28,7 +28,7 @@ def scorer(
     model, tokenizer = run_models.load(student, dtype)
     engine = TransformersEngine(model, tokenizer)
     if settings.score == "icl_accuracy":
-        return IclAccuracy(engine, task, probes, settings.batch_size, recipe.evaluate.max_tokens)
+        return IclAccuracy(engine, task, probes, recipe.evaluate.batch_size, recipe.evaluate.max_tokens)
     if settings.score == "icl_logprob":
         return IclLogprob(engine, model, tokenizer, task, probes, settings.batch_size)
     if settings.score in ("likelihood", "rank_surprisal"):
