@@ -238,8 +238,8 @@ def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:
         "probes": digest(run.probes),
         "seed": recipe.seed,
     }
-    if settings.score == "icl_accuracy":  # answers of other lengths, in other batches
-        given["evaluate"] = recipe.evaluate
+    if settings.score == "icl_accuracy":  # answers of this length, in these batches
+        given["answers"] = recipe.evaluate.model_dump(include={"max_tokens", "batch_size"})
     if settings.score.startswith("influence"):  # a step of the student's own training, warmed up on the seeds
         given |= {"distill": recipe.distill, "seeds": digest(run.splits.seeds)}
     return given

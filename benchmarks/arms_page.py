@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from arte import machine, tasks
-from arte.arms import drafts_folder
+from arte.arms import drafts_folder, stage_name
 from arte.arms import teachers as teachers_of
 from arte.config import load_saved
 from arte.generation.chat import chat_text
@@ -108,19 +108,21 @@ def keep(run: Path, kept: Path) -> None:
 def told_of(run: Path) -> dict[str, Any]:
     """Figures of a run's drafts, pairs and stages."""
     teachers: dict[str, dict[str, Any]] = {}
-    tailored = [name for arm in teachers_of(load_saved(run / "recipe.yaml")) for name in [drafts_folder(arm, 1)]]
-    for name in ("elicit", *tailored):
+    aligned = {
+        drafts_folder(arm, 1): stage_name("align", arm, "arte") for arm in teachers_of(load_saved(run / "recipe.yaml"))
+    }
+    for name in ("elicit", *aligned):
         rationales = [row for row in read_rows(run / name / "rationales.jsonl", Rationale) if row.check.accepted]
         steps = Counter(min(4, row.text.count("=")) for row in rationales)
         teachers[name] = {
             "questions": len(read_rows(run / name / "questions.jsonl", Question)),
             "accepted": len({row.question_id for row in rationales}),
             "steps": {str(count): steps[count] for count in sorted(steps)},
-            "kl": 0.0 if name == "elicit" else kl(run, name.replace("tailor", "align"), name),
+            "kl": 0.0 if name == "elicit" else kl(run, aligned[name], name),
         }
     pairs = Counter(pair.level for pair in read_rows(run / "prefer" / "pairs.jsonl", Pair))
     losses = {}
-    for name in (name.replace("tailor", "align") for name in tailored):
+    for name in aligned.values():
         rows = [json.loads(line) for line in (run / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         losses[name] = [row["loss"] for row in rows if "loss" in row]
     records = {path.parent.relative_to(run).as_posix(): path for path in sorted(run.rglob("stage.json"))}
