@@ -53,13 +53,13 @@ def preference(recipe: arte.Recipe, vllm: str | None) -> dict[str, Any]:
     recipe = recipe.model_copy(update={"task": recipe.task.model_copy(update={"probes": PROBES})})
     dtype = models.compute_dtype(recipe.student.dtype)
     task, splits, (model, tokenizer) = _starter(recipe, dtype)
-    engine = TransformersEngine(model, tokenizer)
+    engine = TransformersEngine(model, tokenizer, recipe.prefer.batch_size)
     probes, limit = splits.probes, recipe.evaluate.max_tokens
     drafts = [item_as_example(item) for item in splits.seeds[:DRAFTS]]
     exact = IclAccuracy(engine, task, probes, recipe.evaluate.batch_size, limit)
-    logprob = IclLogprob(engine, model, tokenizer, task, probes, recipe.prefer.batch_size)
+    logprob = IclLogprob(engine, task, probes)
     rows = [
-        {"prompt": logprob.prompt_ids(draft, probe), "gold": logprob.gold_ids(probe)}
+        {"prompt": engine.ids(logprob.prompt(draft, probe)), "gold": engine.ids(logprob.gold(probe))}
         for draft in drafts
         for probe in probes
     ]

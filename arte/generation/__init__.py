@@ -32,6 +32,14 @@ class Answer(NamedTuple):
     finish: Literal["stop", "length"]
 
 
+class Continuation(NamedTuple):
+    """Given text behind a rendered prompt. Those of one `group` start alike, as with Prompt."""
+
+    prompt: str
+    text: str
+    group: int = 0
+
+
 class Engine(Protocol):
     """What every engine does."""
 
@@ -50,4 +58,15 @@ class Engine(Protocol):
     ) -> list[Answer]:
         """Continues all prompts as one batch, in order. Temperature 0 is greedy. A stop string ends an answer and is
         not part of it."""
+        ...
+
+
+class ScoringEngine(Engine, Protocol):
+    """An engine that can also say how likely given text is."""
+
+    def logprobs(self, asked: Sequence[Continuation]) -> list[list[float]]:
+        """Log-probability (nats) of each token of each text, given its prompt and the tokens before; in order.
+
+        Prompt and text are turned into tokens apart.
+        """
         ...

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from arte.generation import Answer, Message, Prompt
+from arte.generation import Answer, Continuation, Message, Prompt
 from arte.generation.cache import GrowingCache
 from arte.generation.chat import chat_text
-from arte.generation.prefix import Batch, pad_left, run_prefix, starts_of
+from arte.generation.prefix import Batch, common_prefix, pad_left, run_prefix, starts_of
 from arte.generation.sampling import draw
 
 STOP_WINDOW = 24
@@ -24,13 +24,17 @@ READ_AT_ONCE = 2048
 """Tokens of all prompts that are run together. More at once are slower on a CPU, whose caches then no longer hold what
 passes between two layers, and need more memory."""
 
+SCORED_AT_ONCE = 16
+"""Texts whose log-probabilities are computed together."""
+
 
 class TransformersEngine:
     """Continues prompts with a causal model and its tokenizer, both already loaded."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, scored_at_once: int = SCORED_AT_ONCE) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.scored_at_once = scored_at_once
         ends = model.generation_config.eos_token_id if model.generation_config is not None else None
         ends = ends if isinstance(ends, list) else [ends]
         self.end_ids = {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
@@ -52,7 +56,7 @@ class TransformersEngine:
         """Continues all prompts as one batch, in order (see Engine)."""
         if not prompts:
             return []
-        rows = [self.tokenizer(prompt.text, add_special_tokens=False)["input_ids"] for prompt in prompts]
+        rows = [self.ids(prompt.text) for prompt in prompts]
         starts = starts_of(rows, [prompt.group for prompt in prompts])
         cache, before = run_prefix(self.model, starts.ids).rows(starts.of)
         rests = [row[len(starts.ids[start]) :] for row, start in zip(rows, starts.of, strict=True)]
@@ -87,6 +91,42 @@ class TransformersEngine:
             Answer(self._text(ids, stop), len(row), len(ids), why)
             for row, ids, why in zip(rows, drawn, finish, strict=True)
         ]
+
+    @torch.inference_mode()
+    def logprobs(self, asked: Sequence[Continuation]) -> list[list[float]]:
+        """One forward pass over the start of each group, then its rests in batches of like length (see
+        ScoringEngine)."""
+        prompts, texts = [self.ids(each.prompt) for each in asked], [self.ids(each.text) for each in asked]
+        values: list[list[float]] = [[] for _ in asked]
+        for group in dict.fromkeys(each.group for each in asked):
+            places = [place for place, each in enumerate(asked) if each.group == group]
+            shared = common_prefix([prompts[place] + texts[place] for place in places])
+            # The last prompt token must stay outside the prefix: from its logits the first token of the text is read.
+            shared = min(shared, min(len(prompts[place]) for place in places) - 1)
+            prefix = run_prefix(self.model, [prompts[places[0]][:shared]])
+            places.sort(key=lambda place: len(texts[place]))
+            for start in range(0, len(places), self.scored_at_once):
+                some = places[start : start + self.scored_at_once]
+                cache, before = prefix.rows([0] * len(some))
+                batch = pad_left([prompts[place][shared:] + texts[place] for place in some], before)
+                keep = max(len(texts[place]) for place in some) + 1
+                logits = self.model(
+                    input_ids=batch.ids,
+                    attention_mask=batch.mask,
+                    position_ids=batch.position,
+                    past_key_values=cache if shared else None,
+                    logits_to_keep=keep,
+                ).logits
+                for line, place in enumerate(some):
+                    text = torch.tensor(texts[place], device=logits.device)
+                    seen = logits[line, keep - 1 - len(text) : keep - 1].float()
+                    values[place] = torch.log_softmax(seen, dim=-1).gather(-1, text[:, None])[:, 0].tolist()
+        return values
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of text that is rendered already."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def _read(self, batch: Batch, shared: int, cache: GrowingCache) -> torch.Tensor:
         """Runs the prompts' own tokens, some of every row at a time; gives the logits of the last."""

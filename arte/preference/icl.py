@@ -6,13 +6,9 @@ log-probability of the gold solution moves with every draft and needs one forwar
 """
 
 from collections.abc import Sequence
-from typing import Any
+from statistics import fmean
 
-import torch
-
-from arte.generation import Engine, Message, Prompt
-from arte.generation.prefix import common_prefix, pad_left, run_prefix
-from arte.preference import DraftByDraft
+from arte.generation import Continuation, Engine, Message, Prompt, ScoringEngine
 from arte.rows import Example, Item
 from arte.tasks.task import Task
 
@@ -28,60 +24,33 @@ def one_shot(task: Task, example: Example | None, item: Item) -> list[Message]:
     return [*shown, *task.student_prompt(item.question)]
 
 
-class IclLogprob(DraftByDraft):
+class IclLogprob:
     """Mean log-probability a token (nats) of each probe's gold solution and answer, given the example."""
 
-    def __init__(self, engine: Engine, model: Any, tokenizer: Any, task: Task, probes: list[Item], batch: int) -> None:
+    def __init__(self, engine: ScoringEngine, task: Task, probes: list[Item]) -> None:
         self.engine = engine
-        self.model = model
-        self.tokenizer = tokenizer
         self.task = task
         self.probes = probes
         self.columns = [probe.id for probe in probes]
-        self.batch = batch
-        self.golds = [self.gold_ids(probe) for probe in probes]
 
-    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
-        """One value for each probe, in order. One forward pass of the shared prefix, then the probes in batches."""
-        asked = range(len(self.probes)) if places is None else places
-        prompts = [self.prompt_ids(example, self.probes[place]) for place in asked]
-        golds = [self.golds[place] for place in asked]
-        shared = common_prefix([prompt + gold for prompt, gold in zip(prompts, golds, strict=True)])
-        # The last prompt token must stay outside the prefix: its logits are what the first gold token is read from.
-        shared = min(shared, min(len(prompt) for prompt in prompts) - 1)
-        values = [0.0] * len(golds)
-        order = sorted(range(len(golds)), key=lambda row: len(golds[row]))
-        with torch.inference_mode():
-            prefix = run_prefix(self.model, [prompts[0][:shared]])
-            for start in range(0, len(order), self.batch):
-                rows = order[start : start + self.batch]
-                cache, before = prefix.rows([0] * len(rows))
-                batch = pad_left([prompts[row][shared:] + golds[row] for row in rows], before)
-                keep = max(len(golds[row]) for row in rows) + 1
-                logits = self.model(
-                    input_ids=batch.ids,
-                    attention_mask=batch.mask,
-                    position_ids=batch.position,
-                    past_key_values=cache if shared else None,
-                    logits_to_keep=keep,
-                ).logits
-                for line, row in enumerate(rows):
-                    gold = torch.tensor(golds[row], device=logits.device)
-                    before = logits[line, keep - 1 - len(gold) : keep - 1].float()
-                    values[row] = float(torch.log_softmax(before, dim=-1).gather(-1, gold[:, None]).mean())
-        return values
+    def table(self, examples: Sequence[Example | None], places: Sequence[int] | None = None) -> list[list[float]]:
+        """A row for each example, a value for each probe. The probes behind one example share its prefix."""
+        asked = self.probes if places is None else [self.probes[place] for place in places]
+        continuations = [
+            Continuation(self.prompt(example, probe), self.gold(probe), group)
+            for group, example in enumerate(examples)
+            for probe in asked
+        ]
+        values = [fmean(logprobs) for logprobs in self.engine.logprobs(continuations)]
+        return [values[start : start + len(asked)] for start in range(0, len(values), len(asked))]
 
-    def prompt_ids(self, example: Example | None, probe: Item) -> list[int]:
-        """Token ids of what stands before the gold solution."""
-        return self._ids(self.engine.render(one_shot(self.task, example, probe)))
+    def prompt(self, example: Example | None, probe: Item) -> str:
+        """What stands before the gold solution, rendered."""
+        return self.engine.render(one_shot(self.task, example, probe))
 
-    def gold_ids(self, probe: Item) -> list[int]:
-        """Token ids of the gold solution and answer."""
-        return self._ids(self.task.completion(probe.rationale, probe.answer))
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+    def gold(self, probe: Item) -> str:
+        """The gold solution and answer."""
+        return self.task.completion(probe.rationale, probe.answer)
 
 
 class IclAccuracy:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from arte.generation import Engine
+from arte.generation.transformers import TransformersEngine
 from arte.models.load import refuse_without_memory
 from arte.preference import DraftByDraft
 from arte.preference.icl import IclLogprob
@@ -32,12 +32,11 @@ class Influence(DraftByDraft):
         self,
         model: Any,
         tokenizer: Any,
-        engine: Engine,
         task: Task,
         probes: Sequence[Item],
         warm_up: Sequence[Example],
         settings: Distill,
-        batch: int,
+        scored_at_once: int,
         *,
         first_order: bool,
     ) -> None:
@@ -62,7 +61,8 @@ class Influence(DraftByDraft):
             needed = 4 * len(probes) * sum(weight.numel() for weight in self.weights)
             what = f"a gradient for each of {len(probes)} probes (influence_first_order; less with distill.method=lora)"
             refuse_without_memory(needed, what, str(self.model.device))
-        self.reference = IclLogprob(engine, self.model, tokenizer, task, list(probes), batch)
+        self.engine = TransformersEngine(self.model, tokenizer, scored_at_once)
+        self.reference = IclLogprob(self.engine, task, list(probes))
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
         )
@@ -73,7 +73,7 @@ class Influence(DraftByDraft):
             weight: {name: value.clone() for name, value in self.optimizer.state[weight].items()}
             for weight in self.weights
         }
-        self.before = self.reference.values(None)
+        [self.before] = self.reference.table([None])
         self.gradients = self._probe_gradients() if first_order else None
 
     def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
@@ -89,7 +89,7 @@ class Influence(DraftByDraft):
                     sum(float((part * step).sum()) for part, step in zip(self.gradients[place], moved, strict=True))
                     for place in asked
                 ]
-            after = self.reference.values(None, asked)  # log-probabilities: losses negated
+            [after] = self.reference.table([None], asked)  # log-probabilities: losses negated
             return [new - self.before[place] for new, place in zip(after, asked, strict=True)]
         finally:
             self._restore()
@@ -122,8 +122,8 @@ class Influence(DraftByDraft):
         """The gradient of each probe's mean log-probability by every trained weight."""
         gradients = []
         for probe, value in zip(self.reference.probes, self.before, strict=True):
-            prompt = self.reference.prompt_ids(None, probe)
-            gold = self.reference.gold_ids(probe)
+            prompt = self.engine.ids(self.reference.prompt(None, probe))
+            gold = self.engine.ids(self.reference.gold(probe))
             ids = torch.tensor([prompt + gold], device=self.model.device)
             logits = self.model(input_ids=ids, logits_to_keep=len(gold) + 1).logits[0, :-1].float()
             mean = torch.log_softmax(logits, dim=-1).gather(-1, ids[0, len(prompt) :, None]).mean()

@@ -26,17 +26,16 @@ def scorer(
     influence = settings.score in ("influence", "influence_first_order")
     dtype = "float32" if influence else run_models.dtype
     model, tokenizer = run_models.load(student, dtype)
-    engine = TransformersEngine(model, tokenizer)
+    engine = TransformersEngine(model, tokenizer, settings.batch_size)
     if settings.score == "icl_accuracy":
         return IclAccuracy(engine, task, probes, recipe.evaluate.batch_size, recipe.evaluate.max_tokens)
     if settings.score == "icl_logprob":
-        return IclLogprob(engine, model, tokenizer, task, probes, settings.batch_size)
+        return IclLogprob(engine, task, probes)
     if settings.score in ("likelihood", "rank_surprisal"):
         return Likelihood(model, tokenizer, task, settings.score)
     return Influence(
         model,
         tokenizer,
-        engine,
         task,
         probes,
         [item_as_example(seed) for seed in seeds],

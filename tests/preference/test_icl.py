@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from arte.generation import Prompt
+from arte.generation import Continuation, Prompt
+from arte.generation.transformers import TransformersEngine
 from arte.preference.icl import IclAccuracy, IclLogprob, one_shot
 from arte.rows import Example, Item
 from arte.tasks import Splits, Task
@@ -47,8 +48,8 @@ def obvious_logprob(student: Student, task: Task, example: Example | None, probe
 def test_logprob_is_that_of_the_obvious_implementation(
     preferring_student: Student, starter: Task, splits: Splits, example: Example | None, batch: int
 ) -> None:
-    model, tokenizer, engine = preferring_student
-    values = IclLogprob(engine, model, tokenizer, starter, splits.probes, batch).values(example)
+    model, tokenizer, _ = preferring_student
+    [values] = IclLogprob(TransformersEngine(model, tokenizer, batch), starter, splits.probes).table([example])
     obvious = [obvious_logprob(preferring_student, starter, example, probe) for probe in splits.probes]
     assert len(values) == len(splits.probes) == 7
     assert values == pytest.approx(obvious, abs=1e-4)
@@ -58,26 +59,49 @@ def test_logprob_is_that_of_the_obvious_implementation(
 
 def test_logprob_of_one_probe_alone(preferring_student: Student, starter: Task, splits: Splits) -> None:
     """With one row, all of it is its own common start; the token before the solution must stay outside."""
-    model, tokenizer, engine = preferring_student
-    values = IclLogprob(engine, model, tokenizer, starter, splits.probes[:1], 4).values(EXAMPLE)
+    [values] = IclLogprob(preferring_student.engine, starter, splits.probes[:1]).table([EXAMPLE])
     assert values == pytest.approx([obvious_logprob(preferring_student, starter, EXAMPLE, splits.probes[0])], abs=1e-4)
 
 
 def test_logprob_where_prompts_are_alike_and_solutions_differ(preferring_student: Student, starter: Task) -> None:
     """Two golds of one question share their first tokens too: the common start must not reach into them."""
-    model, tokenizer, engine = preferring_student
     probes = [ITEM, ITEM.model_copy(update={"rationale": "3 + 2 = 5 cats, as Ada buys 2 of them."})]
-    values = IclLogprob(engine, model, tokenizer, starter, probes, 2).values(EXAMPLE)
+    model, tokenizer, _ = preferring_student
+    [values] = IclLogprob(TransformersEngine(model, tokenizer, 2), starter, probes).table([EXAMPLE])
     obvious = [obvious_logprob(preferring_student, starter, EXAMPLE, probe) for probe in probes]
     assert values == pytest.approx(obvious, abs=1e-4)
 
 
+def test_several_examples_and_places_at_once(preferring_student: Student, starter: Task, splits: Splits) -> None:
+    scorer = IclLogprob(preferring_student.engine, starter, splits.probes)
+    other = EXAMPLE.model_copy(update={"id": "other", "rationale": "So we count.", "answer": "7"})
+    found = scorer.table([EXAMPLE, other], [5, 0])
+    assert len(found) == 2
+    for example, row in zip((EXAMPLE, other), found, strict=True):
+        obvious = [obvious_logprob(preferring_student, starter, example, splits.probes[place]) for place in (5, 0)]
+        assert row == pytest.approx(obvious, abs=1e-4)
+
+
+def test_each_token_of_a_given_text_has_its_logprob(preferring_student: Student) -> None:
+    engine, texts = preferring_student.engine, ["3 + 2 = 5", "7", "3 + 2 = 6 cats"]
+    found = engine.logprobs([Continuation("Ada has 3 cats.", text) for text in texts])
+    assert [len(row) for row in found] == [len(engine.ids(text)) for text in texts]
+    start = engine.ids("Ada has 3 cats.")
+    for text, row in zip(texts, found, strict=True):
+        ids = start + engine.ids(text)
+        with torch.inference_mode():
+            logits = preferring_student.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double()
+        wanted = [
+            float(torch.log_softmax(logits[place - 1], dim=-1)[ids[place]]) for place in range(len(start), len(ids))
+        ]
+        assert row == pytest.approx(wanted, abs=1e-4)
+
+
 def test_the_example_matters(preferring_student: Student, starter: Task, splits: Splits) -> None:
-    model, tokenizer, engine = preferring_student
-    scorer = IclLogprob(engine, model, tokenizer, starter, splits.probes, 4)
+    scorer = IclLogprob(preferring_student.engine, starter, splits.probes)
     other = EXAMPLE.model_copy(update={"rationale": "So we count.", "answer": "7"})
-    with_example, with_other, without = scorer.values(EXAMPLE), scorer.values(other), scorer.values(None)
-    assert with_example == scorer.values(EXAMPLE)
+    with_example, with_other, without = scorer.table([EXAMPLE, other, None])
+    assert [with_example] == scorer.table([EXAMPLE])
     for one, two in ((with_example, with_other), (with_example, without)):
         assert all(abs(a - b) > 1e-4 for a, b in zip(one, two, strict=True))
 

@@ -29,9 +29,8 @@ def influence(
 ) -> Influence:
     torch.manual_seed(5)  # of the adapter
     model, tokenizer = models.load(student.path, "float32", "cpu")
-    engine = TransformersEngine(model, tokenizer)
     warm_up = [item_as_example(item) for item in splits.seeds]
-    return Influence(model, tokenizer, engine, task, splits.probes, warm_up, settings, 3, first_order=first_order)
+    return Influence(model, tokenizer, task, splits.probes, warm_up, settings, 3, first_order=first_order)
 
 
 def state(scorer: Influence) -> dict[str, torch.Tensor]:
@@ -63,8 +62,8 @@ def test_a_value_is_what_a_step_of_adamw_does(
             dict, {weight: dict(again.optimizer.state[weight]) for weight in again.weights}
         )
         row = trained_row(tokenizer, starter, draft)
-        one_by_one = IclLogprob(TransformersEngine(model, tokenizer), model, tokenizer, starter, splits.probes, 1)
-        before = one_by_one.values(None)
+        one_by_one = IclLogprob(TransformersEngine(model, tokenizer, 1), starter, splits.probes)
+        [before] = one_by_one.table([None])
         logits = model(input_ids=torch.tensor([row.ids])).logits[0]
         wanted = torch.tensor(row.ids[row.prompt_tokens :])
         said = torch.log_softmax(logits[row.prompt_tokens - 1 : -1], dim=-1).gather(-1, wanted[:, None])
@@ -72,7 +71,7 @@ def test_a_value_is_what_a_step_of_adamw_does(
         loss: Any = -said.mean()
         loss.backward()
         optimizer.step()
-        after = one_by_one.values(None)
+        [after] = one_by_one.table([None])
         obvious = [new - old for new, old in zip(after, before, strict=True)]
         assert values == pytest.approx(obvious, abs=2e-5)
         assert max(abs(value) for value in obvious) > 1e-3
