@@ -52,6 +52,12 @@ def in_order(arms: Sequence[Arm]) -> list[Arm]:
     return [arm for arm in MADE if arm in arms]
 
 
+def without_alignment(recipe: Recipe) -> Recipe:
+    """The recipe without the arms that need an aligned teacher, where it says align.skip."""
+    kept = tuple(arm for arm in recipe.arms if not MADE[arm].aligned)
+    return recipe.model_copy(update={"arms": kept}) if recipe.align.skip and kept else recipe
+
+
 def trained(arms: Sequence[Arm]) -> list[Arm]:
     """Those that train a student, in order."""
     return [arm for arm in in_order(arms) if arm != "untrained"]

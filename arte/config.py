@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from arte import problems, resources, yaml12
+from arte.arms import without_alignment
 from arte.atomic import replace_text
 from arte.errors import RecipeError, UnknownName, did_you_mean
 from arte.machine import hub_models_available, largest_gpu_bytes
@@ -271,7 +272,7 @@ def _build(layer: _Layer, name: Any, scale: Any) -> tuple[Recipe | None, list[st
     recipe, faults = None, {}
     try:
         text = json.dumps({"name": name, "scale": scale, **layer.values})
-        recipe = Recipe.model_validate_json(text, strict=True)
+        recipe = without_alignment(Recipe.model_validate_json(text, strict=True))
     except ValidationError as error:
         faults = problems.of_validation(error, layer.origins)
     crossed = problems.of_cross_checks(layer.values, layer.origins, set(faults))

@@ -6,6 +6,7 @@ than the stage's; `align-shuffled_pairs` is the teacher of another arm.
 
 import json
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from arte.arms import (
     tailored_scores_folder,
 )
 from arte.errors import StageError
+from arte.generation import Engine
 from arte.models import ModelFolder, resolve
 from arte.one_run import Run
 from arte.preference.pairs_used import shuffled, weighted
@@ -38,7 +40,7 @@ def elicit(run: Run) -> None:
     def work(folder: StageFolder) -> Figures:
         return draft(
             folder,
-            run.models.engine(run.models.teacher.path),
+            run.teacher("elicit", folder),
             run.task,
             run.splits.seeds,
             run.held_out,
@@ -51,7 +53,7 @@ def elicit(run: Run) -> None:
 
     given = {
         "elicit": settings,
-        "teacher": run.models.teacher.sha256,
+        "teacher": run.models.teacher_identity,
         "drafts_in": run.recipe.teacher.drafts_in,
         "seeds": digest(run.splits.seeds),
         "held_out": digest(run.held_out),
@@ -67,10 +69,16 @@ def choose_probes(run: Run) -> None:
     recipe = run.recipe
     if recipe.prefer.probes == "random":
         return
-    models = respondents(run)
+    models, here = respondents(run), run.models.teacher is not None
+    name = "prefer-probes"
+
+    def asked(model: ModelFolder) -> Engine:
+        return run.metered(name, run.models.engine(model.path), model.name)
 
     def work(folder: StageFolder) -> Figures:
-        engines = {name: partial(run.models.engine, model.path) for name, model in models.items()}
+        engines: dict[str, Callable[[], Engine]] = {model.name: partial(asked, model) for model in models}
+        if not here:
+            engines[run.recipe.teacher.name] = lambda: run.teacher(name, folder)
         discriminating_probes(
             folder.path, run.splits.probes, recipe.task.probes, run.splits.seeds, run.task, engines,
             recipe.evaluate.batch_size, recipe.evaluate.max_tokens,
@@ -78,21 +86,23 @@ def choose_probes(run: Run) -> None:
         return Figures()
 
     given = {
-        "respondents": [model.sha256 for model in models.values()],
+        "respondents": [*(model.sha256 for model in models), *([] if here else [run.models.teacher_identity])],
         "validation": digest(run.splits.probes),
         "probes": recipe.task.probes,
         "seeds": digest(run.splits.seeds),
         "max_tokens": recipe.evaluate.max_tokens,
     }
-    run.stage("prefer-probes", given, work)
-    chosen = json.loads((run.done["prefer-probes"].path / "probes.json").read_text(encoding="utf-8"))["items"]
+    run.stage(name, given, work)
+    chosen = json.loads((run.done[name].path / "probes.json").read_text(encoding="utf-8"))["items"]
     run.probes = [item for item, row in zip(run.splits.probes, chosen, strict=True) if row["chosen"]]
 
 
-def respondents(run: Run) -> dict[str, ModelFolder]:
-    """Each model that answers the validation items. Raises ModelError where one cannot be had."""
-    known = {run.recipe.student.name: run.models.student, run.recipe.teacher.name: run.models.teacher}
-    return known | {name: resolve(Model(name=name)) for name in run.recipe.prefer.respondents}
+def respondents(run: Run) -> list[ModelFolder]:
+    """The models of this machine that answer the validation items, one of a name. Raises ModelError where one cannot
+    be had."""
+    here = [run.models.student, *([run.models.teacher] if run.models.teacher is not None else [])]
+    here += [resolve(Model(name=name)) for name in run.recipe.prefer.respondents]
+    return list({model.name: model for model in here}.values())
 
 
 def prefer(run: Run, score: PreferenceScore) -> None:
@@ -111,7 +121,7 @@ def prefer_among(
     recipe = run.recipe.model_copy(update={"prefer": settings})
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, student, run.task, run.splits.seeds, run.probes)
+        scored = scorer(run, name, settings, student)
         per_prompt = recipe.elicit.questions_per_prompt
         return collect(folder, drafted.path, scored, run.task, settings, per_prompt, recipe.seed)
 
@@ -127,28 +137,31 @@ def align(run: Run, arm: Arm, turn: int = 1) -> None:
 
     preferred = run.done[pairs_folder(arm, run.recipe, turn)]
     used: PairsUsed = MADE[arm].pairs
+    teacher, name = run.models.teacher, stage_name("align", arm, "arte", turn)
+    assert teacher is not None, "the recipe's own checks want weights for what is aligned"
 
     def work(folder: StageFolder) -> Figures:
         # Frozen weights need no finer type than their products; PEFT keeps the adapter's in float32.
-        model, tokenizer = run.models.load(run.models.teacher.path, run.models.dtype)
+        model, tokenizer = run.models.load(teacher.path, run.models.dtype)
         for adapter in adapters(run, arm, turn - 1):
             model = merge_adapter(model, adapter)
         pairs = pairs_of(preferred.path, used, run.recipe.seed)
         if run.recipe.align.weighting == "margin":
             pairs = weighted(pairs, run.recipe.seed)
         bf16 = run.models.dtype == "bfloat16"
-        return train(folder, pairs, model, tokenizer, run.recipe.align, bf16=bf16, seed=run.recipe.seed)
+        around = run.around(name)
+        return train(folder, pairs, model, tokenizer, run.recipe.align, bf16=bf16, seed=run.recipe.seed, around=around)
 
     given = {
         "align": run.recipe.align,
         "prefer": preferred.fingerprint,
         "pairs": used,
-        "teacher": run.models.teacher.sha256,
+        "teacher": teacher.sha256,
         "seed": run.recipe.seed,
     }
     if turn > 1:
         given["aligned"] = run.done[stage_name("align", arm, "arte", turn - 1)].fingerprint
-    run.stage(stage_name("align", arm, "arte", turn), given, work)
+    run.stage(name, given, work)
 
 
 def adapters(run: Run, arm: Arm, turn: int) -> list[Path]:
@@ -178,11 +191,12 @@ def tailor(run: Run, arm: Arm, turn: int = 1) -> None:
     elicit_settings = elicit_settings.model_copy(update={"questions": questions})
     # Not that of another run's elicit, whose draws would be the same.
     seed = zlib.crc32(f"tailor-{run.recipe.seed}-{turn}".encode())
+    name = drafts_folder(arm, turn)
 
     def work(folder: StageFolder) -> Figures:
         return draft(
             folder,
-            run.models.engine(run.models.teacher.path, adapters(run, arm, turn)),
+            run.teacher(name, folder, adapters(run, arm, turn)),
             run.task,
             run.splits.seeds,
             run.held_out,
@@ -203,7 +217,7 @@ def tailor(run: Run, arm: Arm, turn: int = 1) -> None:
         "held_out": digest(run.held_out),
         "seed": run.recipe.seed,
     }
-    run.stage(drafts_folder(arm, turn), given, work)
+    run.stage(name, given, work)
     if settings.choose != "random":
         _score_tailored(run, arm, turn)
 
@@ -218,15 +232,16 @@ def _score_tailored(run: Run, arm: Arm, turn: int) -> None:
     settings = run.recipe.prefer.model_copy(update={"score": score})
     recipe = run.recipe.model_copy(update={"prefer": settings})
     drafted = run.done[drafts_folder(arm, turn)]
+    name = tailored_scores_folder(arm, turn)
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
+        scored = scorer(run, name, settings, run.student.path)
         drafts = [row for row in read_rows(drafted.path / "rationales.jsonl", Rationale) if row.check.accepted]
         value(folder, drafted.path, drafts, scored, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafted": drafted.fingerprint}
-    run.stage(tailored_scores_folder(arm, turn), given, work)
+    run.stage(name, given, work)
 
 
 def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:

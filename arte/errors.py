@@ -6,6 +6,8 @@ ArteError
  ├── ModelError      a model is not found, not whole, or too large for this machine
  ├── DataError       a data file is missing, empty, not UTF-8, not JSONL, or lacks fields
  ├── WorkspaceError  the run folder is in use, read-only, or full
+ ├── EngineError     an engine is not installed, its server does not answer, refuses, or serves another model
+ ├── LimitReached    a run would pass one of its limits
  └── StageError      a stage cannot go on (a teacher that drafts nothing acceptable, too few pairs)
 
 `arte_export` has a tree of its own (it imports nothing of arte); READER_ERRORS holds both roots.
@@ -48,6 +50,14 @@ class DataError(ArteError):
 
 class WorkspaceError(ArteError):
     """A run folder that cannot be used."""
+
+
+class EngineError(ArteError):
+    """An engine that cannot do its work; the message says what to install, start or write."""
+
+
+class LimitReached(ArteError):
+    """A run that stops before it passes a limit; what it did is kept."""
 
 
 class StageError(ArteError):

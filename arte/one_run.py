@@ -2,16 +2,25 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from arte import tasks
+from arte.generation import Engine
+from arte.generation.kept_answers import KeptAnswers
+from arte.generation.metered import Billed, Metered, MeteredScoring
+from arte.ledger import Ledger
 from arte.provenance import describe, plain
 from arte.recipe import Recipe
 from arte.rows import Item
 from arte.run_models import RunModels
 from arte.stage_record import Finished
 from arte.stages.evaluate import Slice
-from arte.workspace import Work, Workspace
+from arte.workspace import Figures, StageFolder, Work, Workspace
+
+if TYPE_CHECKING:
+    from arte.generation.transformers import TransformersEngine
+    from arte.stages.training import Around
 
 
 class Run:
@@ -29,14 +38,46 @@ class Run:
         self.probes = self.splits.probes[: recipe.task.probes]
         """What a score asks of; drafting.choose_probes may choose others of the validation items."""
         self.done: dict[str, Finished] = {}
-        describe(workspace.root, recipe, self.models.teacher, self.models.student, self.models.dtype)
+        self.ledger = Ledger(workspace.root, recipe.limits)
+        describe(workspace.root, recipe, self.models)
 
     def stage(self, name: str, given: Mapping[str, Any], work: Work) -> None:
         """Does a stage, or keeps it, and says so in one line."""
-        finished = self.workspace.stage(name, plain(given), work)
+
+        def within_limits(folder: StageFolder) -> Figures | None:
+            self.ledger.allow(name)
+            return work(folder)
+
+        finished = self.workspace.stage(name, plain(given), within_limits)
         self.done[name] = finished
         kept = " (kept from before)" if finished.kept else ""
         self.say(f"{name:9s} {finished.seconds:7.1f} s{kept}")
+
+    def teacher(self, name: str, folder: StageFolder, adapters: Sequence[Path] = ()) -> Engine:
+        """The teacher, aligned by these adapters, drafting for the stage `name`. Raises EngineError, ModelError."""
+        settings = self.recipe.teacher
+        if settings.engine == "openai":
+            from arte.served_teacher import ANSWERS, refuse_several, served_teacher
+
+            answers = KeptAnswers(folder.path / ANSWERS)
+            served = served_teacher(settings, self.models.teacher, answers, refuse_several(adapters))
+            if served is not None:
+                prices = (settings.server.price_in / 1e6, settings.server.price_out / 1e6)
+                return Metered(served, self.ledger, Billed(name, "openai", settings.name, *prices), answers)
+            self.say(f"{name}: this server takes no adapters, so the aligned teacher drafts here, with transformers")
+        assert self.models.teacher is not None
+        engine = self.models.engine(self.models.teacher.path, adapters)
+        return Metered(engine, self.ledger, Billed(name, "transformers", settings.name))
+
+    def around(self, name: str) -> "Around":
+        """What the training of the stage `name` answers to."""
+        from arte.stages.training import Around
+
+        return Around(name, self.recipe.trackers, self.ledger.seconds_left)
+
+    def metered(self, name: str, engine: "TransformersEngine", model: str) -> MeteredScoring:
+        """An engine of this process in the stage `name`."""
+        return MeteredScoring(engine, self.ledger, Billed(name, "transformers", model))
 
     def note_kept(self) -> None:
         """Writes kept.json: which stages an earlier process had done."""

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from arte import arms
-from arte.recipe import Model, PreferenceScore, Recipe
+from arte.recipe import Model, PreferenceScore, Recipe, Teacher
 from arte.stages.export import COMPARED_ROWS
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ ACCEPTED_RATIONALES = 0.55
 ITEMS = {"gsm8k": 1319, "starter": 400}
 """Test items where `task.test` is null."""
 
+ENGINES_STAGES = ("elicit", "prefer", "tailor", "evaluate")
+"""Those that ask engines."""
+
 EFFICIENCY = 0.55
 """Share of a large matrix product's speed that a whole model reaches, measured on starter runs (LOG.md)."""
 NAMED_SIZE = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z0-9])", re.IGNORECASE)
@@ -50,28 +53,41 @@ def parameters(model: Model) -> int | None:
     return int(float(sizes[-1][0]) * {"b": 1e9, "m": 1e6}[sizes[-1][1].lower()]) if sizes else None
 
 
+def _weights(teacher: Teacher) -> Model:
+    """What runs here of a teacher: of one on a server, what alignment trains."""
+    return teacher.model_copy(update={"name": teacher.weights}) if teacher.weights else teacher
+
+
 def rows(recipe: Recipe) -> list[dict[str, Any]]:
-    """One row a stage: stage, tokens_in, tokens_out, seconds, note. Null where it cannot be told.
+    """One row a stage: stage, tokens_in, tokens_out, seconds, money, note. Null where it cannot be told.
 
     Raises UnknownName for an unknown task.
     """
     from arte import models, tasks
 
     tasks.load(recipe.task.name)
-    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
+    teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     speed = EFFICIENCY * models.products_per_second(recipe.student.dtype)
 
     def seconds(tokens: float, size: int | None, each: int = 2) -> float | None:
         return None if size is None else each * size * tokens / speed
 
-    def row(stage: str, tokens_in: float, tokens_out: float, took: float | None, note: str = "") -> dict[str, Any]:
+    def row(
+        stage: str, tokens_in: float, tokens_out: float, took: float | None, note: str = "", *, served: bool = False
+    ) -> dict[str, Any]:
+        """`served`: by a teacher on a server, whose speed nobody here knows."""
+        server = recipe.teacher.server
+        money = (tokens_in * server.price_in + tokens_out * server.price_out) / 1e6 if served else 0.0
         return {
             "stage": stage,
             "tokens_in": round(tokens_in),
             "tokens_out": round(tokens_out),
-            "seconds": None if took is None else round(took, 1),
+            "seconds": None if took is None or served else round(took, 1),
+            "money": round(money, 6),
             "note": note,
         }
+
+    on_server = served(recipe)
 
     elicit, prefer, distill = recipe.elicit, recipe.prefer, recipe.distill
     styles = len(elicit.styles)
@@ -116,7 +132,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     benched = files * bench.repeats * bench.rounds * (2 * bench.prompt_tokens + bench.generated_tokens)
     benched += files * bench.prompts * (STUDENT_PROMPT + ANSWER)
     return [
-        row("elicit", told_in, told_out, seconds(told_in + told_out, teacher)),
+        row("elicit", told_in, told_out, seconds(told_in + told_out, teacher), served=on_server),
         row(
             "prefer",
             scored,
@@ -129,7 +145,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         row(
             "align", teachers * pair_tokens, 0, seconds(teachers * pair_tokens * (1 + recipe.align.epochs * 2), teacher)
         ),
-        row("tailor", again_in, again_out, seconds(again_in + again_out, teacher)),
+        row("tailor", again_in, again_out, seconds(again_in + again_out, teacher), served=on_server),
         row("distill", sft, 0, seconds(sft, student, 6), f"{trained} arms"),
         row(
             "evaluate",
@@ -155,7 +171,7 @@ def _scored(recipe: Recipe, score: PreferenceScore, drafts: float) -> tuple[floa
 
 def memory_bytes(recipe: Recipe) -> int | None:
     """Most memory at once: a model's weights with what its stage needs besides."""
-    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
+    teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     if teacher is None or student is None:
         return None
     # Weights at 4 bytes; training all weights keeps gradients and two moments besides.
@@ -164,7 +180,7 @@ def memory_bytes(recipe: Recipe) -> int | None:
 
 def disk_bytes(recipe: Recipe) -> int | None:
     """Disk of the run folder and the model cache: weights in bfloat16, trained students in float32, device files."""
-    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
+    teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     if teacher is None or student is None:
         return None
     trained = len(arms.trained(recipe.arms))
@@ -188,6 +204,31 @@ def table(recipe: Recipe) -> "Table":
     made.add_row("all", "", "", f"{sum(known) / 60:.1f}" if len(known) == len(every) else "?", "")
     made.caption = (
         f"memory {'?' if memory is None else f'{memory / 2**30:.1f} GiB'}, "
-        f"disk {'?' if disk is None else f'{disk / 2**30:.1f} GiB'}, money 0 (models run on this machine)"
+        f"disk {'?' if disk is None else f'{disk / 2**30:.1f} GiB'}, "
+        + (f"money {money(recipe):.4g}" if served(recipe) else "money 0 (models run on this machine)")
+        + "".join(f"\n{line}" for line in beyond(recipe, every))
     )
     return made
+
+
+def served(recipe: Recipe) -> bool:
+    """Whether the teacher is one on a server."""
+    return recipe.teacher.engine == "openai"
+
+
+def money(recipe: Recipe) -> float:
+    """What servers will charge."""
+    return float(sum(row["money"] for row in rows(recipe)))
+
+
+def beyond(recipe: Recipe, every: list[dict[str, Any]]) -> list[str]:
+    """A line for each limit that the plan passes. Tokens are those of engines, so not those of trainings."""
+    known = [row["seconds"] for row in every if row["seconds"] is not None]
+    tokens = sum(row["tokens_in"] + row["tokens_out"] for row in every if row["stage"] in ENGINES_STAGES)
+    planned = {"tokens": tokens, "money": sum(row["money"] for row in every), "hours": sum(known) / 3600}
+    limits = recipe.limits.model_dump()
+    return [
+        f"limits.{name}={limits[name]:g} will be passed: {value:,.4g} are planned"
+        for name, value in planned.items()
+        if limits[name] is not None and value > limits[name]
+    ]

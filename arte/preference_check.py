@@ -148,19 +148,20 @@ def _scored(run: Run, score: PreferenceScore, drafts: Sequence[Candidate]) -> Fl
 
     settings = run.recipe.prefer.model_copy(update={"score": score})
     recipe: Recipe = run.recipe.model_copy(update={"prefer": settings})
+    name = _scores_name(score)
     elicited = run.workspace.root / "elicit"
     those = {draft.example.id for draft in drafts}
     rationales = [row for row in read_rows(elicited / "rationales.jsonl", Rationale) if row.id in those]
 
     def work(folder: StageFolder) -> Figures:
-        scored = scorer(recipe, run.models, run.student.path, run.task, run.splits.seeds, run.probes)
+        scored = scorer(run, name, settings, run.student.path)
         value(folder, elicited, rationales, scored, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafts": digest([draft.example for draft in drafts])}
-    run.stage(_scores_name(score), given, work)
+    run.stage(name, given, work)
     values: dict[str, list[float]] = {}
-    for row in read_rows(run.done[_scores_name(score)].path / "scores.jsonl", Score):
+    for row in read_rows(run.done[name].path / "scores.jsonl", Score):
         values.setdefault(row.rationale_id, []).append(row.value)
     return np.array([values[draft.example.id] for draft in drafts])
 
@@ -195,7 +196,7 @@ def _accuracy(run: Run, name: str, examples: list[Example]) -> float:
             bf16 = models.dtype == "bfloat16"
             distill(
                 folder.path, examples, run.task, model, tokenizer, recipe.distill, steps=steps, bf16=bf16,
-                seed=recipe.seed,
+                seed=recipe.seed, around=run.around(name),
             )  # fmt: skip
             student = folder.path / "model"
         engine = models.engine(student)

@@ -64,6 +64,18 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
     aligned = [arm for arm in given[2] if arm in MADE and MADE[arm].aligned] if given else []
     if given and given[0] == given[1] == 0 and aligned:
         problem("prefer.rationale_pairs", f"found 0, as is prefer.question_pairs; the arm {aligned[0]} needs pairs")
+    given = check("teacher.engine", "teacher.server.url", "teacher.weights", "align.skip")
+    if given and given[0] == "openai":
+        if given[1] is None:
+            problem("teacher.server.url", "missing, expected where the server of teacher.engine=openai answers")
+        if given[2] is None and aligned and not given[3]:
+            problem(
+                "teacher.weights",
+                f"missing: the arm {aligned[0]} needs an aligned teacher, and a served one cannot be trained. Name a "
+                "copy of its weights (a hub id or a folder), or leave alignment out with align.skip=true",
+            )
+    if (given := check("align.skip", "arms")) and given[0] and set(given[1]) == set(aligned):
+        problem("align.skip", f"found true, which leaves none of the arms {', '.join(given[1])}")
     for name, node in settings().items():
         if node.get("type") == "array" and (given := check(name)):
             for entry in sorted({entry for entry in given[0] if given[0].count(entry) > 1}):

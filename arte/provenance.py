@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from arte import machine, plan
-from arte.models import ModelFolder
-from arte.recipe import Recipe, Settings
+from arte.recipe import Recipe
+from arte.recipe_base import Settings
 from arte.rows import Row
+from arte.run_models import RunModels
 
 
 def plain(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,14 +25,25 @@ def digest(rows: Sequence[Row]) -> str:
     return hashlib.sha256("\n".join(row.model_dump_json() for row in rows).encode()).hexdigest()
 
 
-def describe(run: Path, recipe: Recipe, teacher: ModelFolder, student: ModelFolder, dtype: str) -> None:
+def describe(run: Path, recipe: Recipe, run_models: RunModels) -> None:
     """Writes models.json, machine.json and plan.json into the run folder, and adds this command to commands.txt."""
+    student, teacher = run_models.student, run_models.teacher
     described = {
-        role: {"name": m.name, "source": m.source, "sha256": m.sha256, "parameters": m.parameters}
-        for role, m in (("teacher", teacher), ("student", student))
+        "teacher": {
+            "name": recipe.teacher.name,
+            "source": "server" if recipe.teacher.engine == "openai" else teacher and teacher.source,
+            "sha256": teacher and teacher.sha256,
+            "parameters": teacher and teacher.parameters,
+        },
+        "student": {
+            "name": student.name,
+            "source": student.source,
+            "sha256": student.sha256,
+            "parameters": student.parameters,
+        },
     }
     (run / "models.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
-    (run / "machine.json").write_text(json.dumps(machine.describe(dtype), indent=2), encoding="utf-8")
+    (run / "machine.json").write_text(json.dumps(machine.describe(run_models.dtype), indent=2), encoding="utf-8")
     (run / "plan.json").write_text(json.dumps(plan.rows(recipe), indent=2), encoding="utf-8")
     typed = ["arte", *sys.argv[1:]] if Path(sys.argv[0]).name == "arte" else sys.argv
     with (run / "commands.txt").open("a", encoding="utf-8") as file:

@@ -6,7 +6,10 @@ The field's name is the YAML key and the command-line key: `elicit.questions=500
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from arte.recipe_base import Count, Fraction, Positive, Settings
+from arte.recipe_engines import Limits, Server, TeacherEngine
 
 Scale = Literal["smoke", "starter", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "starter", "gpu", "paper")
@@ -45,17 +48,8 @@ Arm = Literal[
     "arte",
 ]
 """What each learns from: arte.arms."""
+Tracker = Literal["trackio", "wandb", "mlflow", "tensorboard"]
 Style = Literal["steps", "brief", "equations", "child"]
-
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-
-
-class Settings(BaseModel):
-    """A frozen section; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Task(Settings):
@@ -93,6 +87,21 @@ class Model(Settings):
         "auto", description="int8: a teacher drafts with 8-bit weights on a CPU that is faster so (measured)."
     )
     trust_remote_code: bool = Field(False, description="Run code that comes with the model. Only with models you read.")
+
+
+class Teacher(Model):
+    name: str = Field(description="As student.name; where engine is openai, the name that the server has for it.")
+    engine: TeacherEngine = Field(
+        "transformers",
+        description="What a teacher drafts with: transformers, in this process; openai, a server that speaks OpenAI's "
+        "protocol (vllm serve, llama-server, Ollama, hosted).",
+    )
+    weights: str | None = Field(
+        None,
+        description="A copy of a served teacher (a hub id or a folder) that alignment trains here; null: none, and no "
+        "arm may need an aligned teacher.",
+    )
+    server: Server = Server()
 
 
 class Elicit(Settings):
@@ -159,6 +168,7 @@ class Prefer(Settings):
 
 
 class Align(Settings):
+    skip: bool = Field(False, description="Leave out alignment, and with it the arms that need an aligned teacher.")
     learning_rate: Positive = Field(5e-5, description="Peak rate (paper: 1e-7, for full fine-tuning of 70B).")
     beta: Positive = Field(0.1, description="Strength of the pull towards the teacher before alignment.")
     epochs: Positive = Field(1.0, description="Passes over the pairs (paper: 1).")
@@ -265,7 +275,7 @@ class Recipe(Settings):
     about: str = Field("", description="One sentence for `arte recipes`.")
     seed: Annotated[int, Field(ge=0)] = 0
     task: Task
-    teacher: Model
+    teacher: Teacher
     student: Model
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("untrained", "verified", "arte")
     elicit: Elicit = Elicit()
@@ -282,3 +292,7 @@ class Recipe(Settings):
     export: Export = Export()
     bench: Bench = Bench()
     devices: tuple[str, ...] = ("this-machine",)
+    limits: Limits = Limits()
+    trackers: tuple[Tracker, ...] = Field(
+        (), description="Where trainings are logged besides metrics.jsonl; each is a package to install."
+    )

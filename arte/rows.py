@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from arte.errors import DataError
 
-Reason = Literal["unparsed", "inconsistent", "duplicate", "contaminated"]
-REASONS: tuple[Reason, ...] = ("unparsed", "inconsistent", "duplicate", "contaminated")
+Reason = Literal["unparsed", "inconsistent", "duplicate", "contaminated", "too_long"]
+REASONS: tuple[Reason, ...] = ("unparsed", "inconsistent", "duplicate", "contaminated", "too_long")
 
 
 class Row(BaseModel):

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from arte import machine, models
-from arte.recipe import Recipe
+from arte.models import ModelFolder
+from arte.recipe import Recipe, Teacher
 
 
 class RunModels:
@@ -13,7 +14,8 @@ class RunModels:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.teacher = models.resolve(recipe.teacher)
+        self.teacher = _teacher_weights(recipe.teacher)
+        """Null where it is only to be had from a server."""
         self.student = models.resolve(recipe.student)
         self.dtype = models.compute_dtype(recipe.student.dtype)
         """What products are computed in."""
@@ -23,9 +25,19 @@ class RunModels:
         """What trained weights are kept in: on a CPU float32, whatever their products are computed in."""
         return "float32" if machine.device() == "cpu" else self.dtype
 
+    @property
+    def teacher_identity(self) -> str:
+        """What its drafts depend on: its weights, or whose server's name for it."""
+        teacher = self.recipe.teacher
+        served = teacher.engine == "openai"
+        return f"served {teacher.name}" if served or self.teacher is None else self.teacher.sha256
+
+    def _is_teacher(self, folder: Path) -> bool:
+        return self.teacher is not None and folder == self.teacher.path
+
     def load(self, folder: Path, dtype: str) -> Any:
         """Model and tokenizer of a folder: the teacher's, the student's, or one that a student was saved in."""
-        settings = self.recipe.teacher if folder == self.teacher.path else self.recipe.student
+        settings = self.recipe.teacher if self._is_teacher(folder) else self.recipe.student
         machine.return_memory()  # of the model before
         return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
 
@@ -36,7 +48,7 @@ class RunModels:
         from arte.stages.align import merge_adapter
 
         rounded = (
-            folder == self.teacher.path
+            self._is_teacher(folder)
             and self.recipe.teacher.drafts_in == "int8"
             and machine.device() == "cpu"
             and is_faster(self.dtype)
@@ -45,3 +57,9 @@ class RunModels:
         for adapter in adapters:
             model = merge_adapter(model, adapter)
         return TransformersEngine(to_int8(model) if rounded else model, tokenizer)
+
+
+def _teacher_weights(teacher: Teacher) -> ModelFolder | None:
+    if teacher.engine != "openai":
+        return models.resolve(teacher)
+    return None if teacher.weights is None else models.resolve(teacher.model_copy(update={"name": teacher.weights}))

@@ -133,7 +133,16 @@ def train(run: Run, name: str, those: list[Example], steps: int, settings: Disti
         model, tokenizer = run.models.load(run.student.path, run.models.trained_dtype)
         bf16 = run.models.dtype == "bfloat16"
         tokens = teach(
-            folder.path, those, run.task, model, tokenizer, settings, steps=steps, bf16=bf16, seed=run.recipe.seed
+            folder.path,
+            those,
+            run.task,
+            model,
+            tokenizer,
+            settings,
+            steps=steps,
+            bf16=bf16,
+            seed=run.recipe.seed,
+            around=run.around(name),
         )
         return Figures(tokens_in=tokens)
 
@@ -153,9 +162,10 @@ def evaluate(run: Run, arm: Arm) -> None:
     from arte.stages.answering import Answering
 
     settings = run.recipe.evaluate
+    name = f"evaluate/{arm}"
 
     def work(folder: StageFolder) -> Figures:
-        engine = run.models.engine(student_folder(run, arm))
+        engine = run.metered(name, run.models.engine(student_folder(run, arm)), run.recipe.student.name)
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         slices = run.slices(None)
         asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
@@ -167,4 +177,4 @@ def evaluate(run: Run, arm: Arm) -> None:
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
     }
-    run.stage(f"evaluate/{arm}", given, work)
+    run.stage(name, given, work)

@@ -141,6 +141,7 @@ def kl(run: Path, align: str, tailor: str) -> float:
 
     recipe = load_saved(run / "recipe.yaml")
     models, task = RunModels(recipe), tasks.load(recipe.task.name)
+    assert models.teacher is not None
     model, tokenizer = models.load(models.teacher.path, models.dtype)
     model = PeftModel.from_pretrained(model, run / align / "adapter")
     lists: dict[str, list[Draft]] = defaultdict(list)

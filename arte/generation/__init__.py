@@ -23,13 +23,22 @@ class Prompt(NamedTuple):
     group: int = 0
 
 
+Finish = Literal["stop", "length", "too_long"]
+"""Why an answer ended: by itself or at a stop string; at the limit of its tokens; before it began, as prompt and answer
+are longer than the model can read."""
+
+
 class Answer(NamedTuple):
-    """A continuation. `tokens_in` counts the prompt's tokens, `tokens_out` the drawn ones (the end token included)."""
+    """A continuation. `tokens_in` counts the prompt's tokens, `tokens_out` the drawn ones (the end token included where
+    an engine counts it)."""
 
     text: str
     tokens_in: int
     tokens_out: int
-    finish: Literal["stop", "length"]
+    finish: Finish
+
+
+TOO_LONG = Answer("", 0, 0, "too_long")
 
 
 class Continuation(NamedTuple):
@@ -38,6 +47,13 @@ class Continuation(NamedTuple):
     prompt: str
     text: str
     group: int = 0
+
+
+class Scored(NamedTuple):
+    """Log-probability (nats) of each token of a given text. `tokens_in` counts prompt and text."""
+
+    logprobs: list[float]
+    tokens_in: int
 
 
 class Engine(Protocol):
@@ -64,8 +80,8 @@ class Engine(Protocol):
 class ScoringEngine(Engine, Protocol):
     """An engine that can also say how likely given text is."""
 
-    def logprobs(self, asked: Sequence[Continuation]) -> list[list[float]]:
-        """Log-probability (nats) of each token of each text, given its prompt and the tokens before; in order.
+    def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
+        """How likely each token of each text is, given its prompt and the tokens before; in order.
 
         Prompt and text are turned into tokens apart.
         """

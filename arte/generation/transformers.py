@@ -6,12 +6,12 @@ ended rows leave the batch, and each row has its own stream. Greedy answers are 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from arte.generation import Answer, Continuation, Message, Prompt
+from arte.generation import TOO_LONG, Answer, Continuation, Finish, Message, Prompt, Scored
 from arte.generation.cache import GrowingCache
 from arte.generation.chat import chat_text
 from arte.generation.prefix import Batch, common_prefix, pad_left, run_prefix, starts_of
@@ -35,6 +35,8 @@ class TransformersEngine:
         self.model = model
         self.tokenizer = tokenizer
         self.scored_at_once = scored_at_once
+        self.longest: int | None = getattr(model.config, "max_position_embeddings", None)
+        """Tokens of prompt and answer that the model can read."""
         ends = model.generation_config.eos_token_id if model.generation_config is not None else None
         ends = ends if isinstance(ends, list) else [ends]
         self.end_ids = {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
@@ -54,9 +56,20 @@ class TransformersEngine:
         stop: Sequence[str] = (),
     ) -> list[Answer]:
         """Continues all prompts as one batch, in order (see Engine)."""
+        rows = [self.ids(prompt.text) for prompt in prompts]
+        if self.longest is not None and any(len(row) + max_tokens > self.longest for row in rows):
+            fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]
+            given = self.generate(
+                [prompts[place] for place in fitting],
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                stop=stop,
+            )
+            by_place = dict(zip(fitting, given, strict=True))
+            return [by_place.get(place, TOO_LONG) for place in range(len(prompts))]
         if not prompts:
             return []
-        rows = [self.ids(prompt.text) for prompt in prompts]
         starts = starts_of(rows, [prompt.group for prompt in prompts])
         cache, before = run_prefix(self.model, starts.ids).rows(starts.of)
         rests = [row[len(starts.ids[start]) :] for row, start in zip(rows, starts.of, strict=True)]
@@ -66,7 +79,7 @@ class TransformersEngine:
         streams = [np.random.default_rng(prompt.seed) for prompt in prompts]
         position = torch.tensor([len(row) for row in rows], device=logits.device)
         drawn: list[list[int]] = [[] for _ in rows]
-        finish: list[Literal["stop", "length"]] = ["length"] * len(rows)
+        finish: list[Finish] = ["length"] * len(rows)
         live = list(range(len(rows)))
         while live:
             tokens = draw(logits, [streams[row] for row in live], temperature, top_p)
@@ -93,7 +106,7 @@ class TransformersEngine:
         ]
 
     @torch.inference_mode()
-    def logprobs(self, asked: Sequence[Continuation]) -> list[list[float]]:
+    def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
         """One forward pass over the start of each group, then its rests in batches of like length (see
         ScoringEngine)."""
         prompts, texts = [self.ids(each.prompt) for each in asked], [self.ids(each.text) for each in asked]
@@ -121,7 +134,7 @@ class TransformersEngine:
                     text = torch.tensor(texts[place], device=logits.device)
                     seen = logits[line, keep - 1 - len(text) : keep - 1].float()
                     values[place] = torch.log_softmax(seen, dim=-1).gather(-1, text[:, None])[:, 0].tolist()
-        return values
+        return [Scored(row, len(prompts[place]) + len(row)) for place, row in enumerate(values)]
 
     def ids(self, text: str) -> list[int]:
         """Token ids of text that is rendered already."""

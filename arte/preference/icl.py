@@ -41,7 +41,7 @@ class IclLogprob:
             for group, example in enumerate(examples)
             for probe in asked
         ]
-        values = [fmean(logprobs) for logprobs in self.engine.logprobs(continuations)]
+        values = [fmean(scored.logprobs) for scored in self.engine.logprobs(continuations)]
         return [values[start : start + len(asked)] for start in range(0, len(values), len(asked))]
 
     def prompt(self, example: Example | None, probe: Item) -> str:

@@ -56,6 +56,20 @@ class Stage(Part):
     peak_rss_bytes: int | None = None
 
 
+class Spent(Part):
+    """What one engine did for one stage; money in the currency of the recipe's prices."""
+
+    stage: str
+    engine: str
+    model: str
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    too_long: int
+    seconds: float
+    money: float
+
+
 class Planned(OpenPart):
     """What the plan said of a stage before the run."""
 
@@ -63,6 +77,7 @@ class Planned(OpenPart):
     seconds: float | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    money: float | None = None
     note: str | None = None
 
 
@@ -71,6 +86,8 @@ class Rejected(Part):
     inconsistent: int = 0
     duplicate: int = 0
     contaminated: int = 0
+    too_long: int = 0
+    """Prompts that, with their answer, do not fit into the teacher's context."""
 
 
 class Tally(Part):
@@ -285,6 +302,8 @@ class Report(BaseModel):
     """The arm whose student was exported."""
     stages: list[Stage]
     plan: list[Planned]
+    ledger: list[Spent] = []
+    """By stage and engine, all processes of the run together; what was thrown away and done again counts too."""
     data: Data | None
     preference: Preference | None
     examples: Examples | None

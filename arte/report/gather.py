@@ -5,6 +5,7 @@ from typing import Any
 
 from arte import arms
 from arte.errors import WorkspaceError
+from arte.ledger import by_stage, calls_of
 from arte.recipe import STAGES, Recipe
 from arte.report.contract import (
     Artefact,
@@ -15,6 +16,7 @@ from arte.report.contract import (
     Models,
     Planned,
     Report,
+    Spent,
     Stage,
     Verdict,
 )
@@ -52,6 +54,7 @@ def gather(run: Path) -> Report:
         student_arm=student_arm,
         stages=_stages(run),
         plan=parsed(run / "plan.json", Planned),
+        ledger=[Spent(**call.model_dump()) for call in by_stage(calls_of(run)).values()],
         data=data_of(run, recipe),
         preference=preference_of(run, recipe),
         examples=examples_of(run),

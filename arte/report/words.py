@@ -12,6 +12,7 @@ REASON_MEANING = {
     "inconsistent": "nothing is calculated, an equation does not hold, or the answer is not the majority's",
     "duplicate": "nearly the same as an earlier draft",
     "contaminated": "shares a run of words with a probe or test problem",
+    "too_long": "with its prompt too long for the teacher's context",
 }
 _TASK_TITLES = {"starter": "the starter task", "gsm8k": "GSM8K"}
 _DATA_NOTES = {

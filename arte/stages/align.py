@@ -9,12 +9,20 @@ from typing import Any
 from arte.errors import StageError
 from arte.recipe import Align
 from arte.rows import Pair
-from arte.stages.training import common_arguments, score_labels_only, train
+from arte.stages.training import ALONE, Around, common_arguments, score_labels_only, train
 from arte.workspace import Figures, StageFolder
 
 
 def align(
-    folder: StageFolder, pairs: Sequence[Pair], model: Any, tokenizer: Any, settings: Align, *, bf16: bool, seed: int
+    folder: StageFolder,
+    pairs: Sequence[Pair],
+    model: Any,
+    tokenizer: Any,
+    settings: Align,
+    *,
+    bf16: bool,
+    seed: int,
+    around: Around = ALONE,
 ) -> Figures:
     """Writes adapter/ (PEFT) and metrics.jsonl.
 
@@ -55,7 +63,9 @@ def align(
             task_type="CAUSAL_LM",
         ),
         args=DPOConfig(
-            **common_arguments(folder.path / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed),
+            **common_arguments(
+                folder.path / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed, around=around
+            ),
             beta=settings.beta,
             learning_rate=settings.learning_rate,
             lr_scheduler_type="cosine",
@@ -65,7 +75,7 @@ def align(
             precompute_ref_log_probs=True,
         ),
     )
-    train(trainer, folder.path / "checkpoints", folder.path / "metrics.jsonl", "DPO steps", steps)
+    train(trainer, folder.path / "checkpoints", folder.path / "metrics.jsonl", "DPO steps", steps, around)
     trainer.model.save_pretrained(folder.path / "adapter")
     return Figures()
 

@@ -13,6 +13,7 @@ from arte.rows import Check, Item
 from arte.tasks.task import Task
 
 ACCEPTED = Check()
+TOO_LONG = Check(reason="too_long", detail="the prompt and an answer do not fit into the teacher's context")
 
 
 class QuestionCheck:

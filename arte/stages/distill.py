@@ -7,7 +7,7 @@ from typing import Any
 
 from arte.recipe import Distill
 from arte.rows import Example, write_rows
-from arte.stages.training import common_arguments, score_labels_only, train
+from arte.stages.training import ALONE, Around, common_arguments, score_labels_only, train
 from arte.tasks.task import Task
 
 
@@ -36,6 +36,7 @@ def distill(
     steps: int,
     bf16: bool,
     seed: int,
+    around: Around = ALONE,
 ) -> int:
     """Writes examples.jsonl, model/ (safetensors, tokenizer, chat template) and metrics.jsonl into `folder`.
 
@@ -53,7 +54,9 @@ def distill(
     rows = _chats(examples, task)
     lengths = _lengths(examples, task, tokenizer)
     width = _width(lengths, settings)
-    arguments = common_arguments(folder / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed)
+    arguments = common_arguments(
+        folder / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed, around=around
+    )
     if settings.packing:
         attend_by_example(model, width)
     score_labels_only()
@@ -77,7 +80,7 @@ def distill(
             completion_only_loss=True,
         ),
     )
-    train(trainer, folder / "checkpoints", folder / "metrics.jsonl", "SFT steps", steps)
+    train(trainer, folder / "checkpoints", folder / "metrics.jsonl", "SFT steps", steps, around)
     trained = trainer.model.merge_and_unload() if settings.method == "lora" else trainer.model
     trained.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")

@@ -18,7 +18,7 @@ from arte.jsonl import RowLog
 from arte.progress import progress
 from arte.recipe import Elicit, Style
 from arte.rows import Item, Question, Rationale
-from arte.stages.checks import QuestionCheck, check_rationales
+from arte.stages.checks import TOO_LONG, QuestionCheck, check_rationales
 from arte.tasks.task import Draft, Task
 from arte.workspace import Figures, StageFolder
 
@@ -109,6 +109,8 @@ class Drafting:
             found = listed[seeds : seeds + count] or [Draft(answer.text, None, None)]
             for number, draft in enumerate(found):
                 check = self.check.check(draft.question if draft.target is not None else None)
+                if answer.finish == "too_long":
+                    check = TOO_LONG
                 row = Question(
                     id=f"q{turn}-{place}-{number}",
                     text=draft.question,
@@ -128,12 +130,15 @@ class Drafting:
         earlier = len(accepted) - len(questions)
         explained = questions if self.explained is None else questions[: max(0, self.explained - earlier)]
         parsed: list[list[tuple[str, str | None]]] = [[] for _ in questions]
+        too_long: set[tuple[str, int]] = set()
         for number, style in enumerate(self.styles):
             prompts = [self.task.rationale_prompt(question.text, style) for question in explained]
             answers = self._generate(
                 prompts, f"rationales-{turn}-{number}", self.settings.rationale_tokens, self.rationale_temperature
             )
-            for drafts, answer in zip(parsed[: len(explained)], answers, strict=True):
+            for question, drafts, answer in zip(explained, parsed, answers, strict=False):
+                if answer.finish == "too_long":
+                    too_long.add((question.id, len(drafts)))
                 # What was cut at the token limit holds numbers too, but no answer.
                 whole = answer.finish == "stop"
                 drafts.append(self.task.parse_rationale(answer.text) if whole else (answer.text, None))
@@ -152,7 +157,7 @@ class Drafting:
                         style=label,
                         text=solution,
                         answer=found,
-                        check=check,
+                        check=TOO_LONG if (question.id, number) in too_long else check,
                     )
                 )
         return rows

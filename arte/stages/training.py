@@ -1,15 +1,19 @@
 """What the two training stages share: trainer settings, checkpoints that are whole or ignored, metrics on disk."""
 
 import json
+import math
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from arte.atomic import sync_tree
+from arte.errors import LimitReached
 from arte.progress import progress
+from arte.recipe import Tracker
 
 CHECKPOINT_SECONDS = 300.0
 """Between two checkpoints, the last one kept: what a killed run repeats at most. A checkpoint holds the weights and the
@@ -18,7 +22,23 @@ WHOLE = "whole"
 """An empty file written into a checkpoint after everything else: without it, the checkpoint was cut short."""
 
 
-def common_arguments(folder: Path, *, steps: int, warmup: float, bf16: bool, seed: int) -> dict[str, Any]:
+class Around(NamedTuple):
+    """What a training answers to besides its settings."""
+
+    name: str = "training"
+    """As trackers show it."""
+    trackers: Sequence[Tracker] = ()
+    seconds_left: Callable[[], float] = lambda: math.inf
+    """Until the run must stop."""
+
+
+ALONE = Around()
+"""A training outside a run."""
+
+
+def common_arguments(
+    folder: Path, *, steps: int, warmup: float, bf16: bool, seed: int, around: Around
+) -> dict[str, Any]:
     """Settings of TRL's trainers that are the same for alignment and distillation; `warmup` is a share of `steps`.
 
     The share is rounded down, not up as in transformers: the first step of a warm-up has a rate of zero, and of a
@@ -38,7 +58,8 @@ def common_arguments(folder: Path, *, steps: int, warmup: float, bf16: bool, see
         "logging_steps": 1,
         "save_strategy": "no",  # Record asks for checkpoints by the clock
         "warmup_steps": int(warmup * steps),
-        "report_to": "none",
+        "report_to": list(around.trackers) or "none",
+        "run_name": around.name,
         "disable_tqdm": True,
         "max_length": None,
     }
@@ -58,10 +79,18 @@ def score_labels_only() -> None:
 class Record(TrainerCallback):  # type: ignore[misc]
     """Writes each step's figures to metrics.jsonl, asks for checkpoints and marks whole ones, moves the bar."""
 
-    def __init__(self, metrics: Path, told: Any) -> None:
+    def __init__(self, metrics: Path, told: Any, seconds_left: Callable[[], float]) -> None:
         self.metrics = metrics
         self.told = told
-        self.saved_at = time.monotonic()
+        self.saved_at = self.step_began = time.monotonic()
+        self.seconds_left = seconds_left
+        self.slowest = 0.0
+        self.out_of_time = False
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        self.step_began = time.monotonic()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_kwargs: Any
@@ -76,9 +105,14 @@ class Record(TrainerCallback):  # type: ignore[misc]
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
     ) -> None:
-        """Asks for a checkpoint when the last one is old; after the last step the result itself comes next."""
-        due = time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS
-        if due and state.global_step < state.max_steps:
+        """Asks for a checkpoint when the last one is old, or where no time is left for another step; after the last
+        step the result itself comes next."""
+        if state.global_step >= state.max_steps:
+            return
+        self.slowest = max(self.slowest, time.monotonic() - self.step_began)
+        if self.seconds_left() <= self.slowest:
+            self.out_of_time = control.should_training_stop = True
+        if self.out_of_time or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
@@ -93,8 +127,11 @@ class Record(TrainerCallback):  # type: ignore[misc]
         self.saved_at = time.monotonic()
 
 
-def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int) -> None:
-    """Runs a trainer from its last whole checkpoint, writes `metrics`, and removes the checkpoints at the end."""
+def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int, around: Around) -> None:
+    """Runs a trainer from its last whole checkpoint, writes `metrics`, and removes the checkpoints at the end.
+
+    Raises LimitReached, with a checkpoint on disk, where no time is left.
+    """
     checkpoints = sorted(
         (path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")), key=lambda path: int(path.name.split("-")[1])
     )
@@ -102,8 +139,14 @@ def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int) -> N
     _keep_metrics(metrics, done)
     with progress(what, steps) as told:
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(Record(metrics, told))
+        record = Record(metrics, told, around.seconds_left)
+        trainer.add_callback(record)
         trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+    if record.out_of_time:
+        raise LimitReached(
+            f"limits.hours: another step of {around.name} would pass it; {trainer.state.global_step} of {steps} are "
+            "done and kept: the same command with a higher limits.hours goes on"
+        )
     for checkpoint in folder.glob("checkpoint-*"):
         _remove(checkpoint)
     shutil.rmtree(folder)

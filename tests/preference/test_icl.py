@@ -85,16 +85,17 @@ def test_several_examples_and_places_at_once(preferring_student: Student, starte
 def test_each_token_of_a_given_text_has_its_logprob(preferring_student: Student) -> None:
     engine, texts = preferring_student.engine, ["3 + 2 = 5", "7", "3 + 2 = 6 cats"]
     found = engine.logprobs([Continuation("Ada has 3 cats.", text) for text in texts])
-    assert [len(row) for row in found] == [len(engine.ids(text)) for text in texts]
+    assert [len(scored.logprobs) for scored in found] == [len(engine.ids(text)) for text in texts]
     start = engine.ids("Ada has 3 cats.")
-    for text, row in zip(texts, found, strict=True):
+    for text, scored in zip(texts, found, strict=True):
         ids = start + engine.ids(text)
         with torch.inference_mode():
             logits = preferring_student.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double()
         wanted = [
             float(torch.log_softmax(logits[place - 1], dim=-1)[ids[place]]) for place in range(len(start), len(ids))
         ]
-        assert row == pytest.approx(wanted, abs=1e-4)
+        assert scored.logprobs == pytest.approx(wanted, abs=1e-4)
+        assert scored.tokens_in == len(ids)
 
 
 def test_the_example_matters(preferring_student: Student, starter: Task, splits: Splits) -> None:

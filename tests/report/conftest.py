@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from arte import yaml12
-from arte.recipe import Model, Recipe, Task
+from arte.recipe import Model, Recipe, Task, Teacher
 from arte.rows import Check, Example, Pair, Question, Rationale, Score, write_rows
 
 TEST, UNSEEN = 10, 4
@@ -38,7 +38,7 @@ def write_recipe(run: Path) -> Recipe:
         name="gsm8k",
         scale="starter",
         task=Task(name="starter"),
-        teacher=Model(name="qwen2.5-coder-0.5b-instruct"),
+        teacher=Teacher(name="qwen2.5-coder-0.5b-instruct"),
         student=Model(name="smollm2-135m-instruct"),
     )
     run.mkdir(parents=True, exist_ok=True)

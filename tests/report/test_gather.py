@@ -34,7 +34,13 @@ def test_drafts_are_counted_by_reason_before_and_after(run_folder: Path) -> None
     before, after = data.teachers
     # elicit: 3 fallen questions and 6 rationales of the 2 accepted ones, 4 of those accepted
     assert (before.drafted, before.accepted) == (9, 4)
-    assert before.rejected.model_dump() == {"unparsed": 2, "inconsistent": 1, "duplicate": 1, "contaminated": 1}
+    assert before.rejected.model_dump() == {
+        "unparsed": 2,
+        "inconsistent": 1,
+        "duplicate": 1,
+        "contaminated": 1,
+        "too_long": 0,
+    }
     assert (before.questions.drafted, before.questions.accepted) == (5, 2)
     assert (after.drafted, after.accepted, after.rejected.duplicate) == (3, 2, 1)
     assert (data.drafted, data.accepted, data.rejected.duplicate) == (12, 6, 2)

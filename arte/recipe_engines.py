@@ -1,0 +1,38 @@
+"""The settings of engines that are more than this process, and of what a run may spend."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from arte.recipe_base import Count, Positive, Settings
+
+TeacherEngine = Literal["transformers", "openai"]
+Price = Annotated[float, Field(ge=0.0)]
+
+
+class Server(Settings):
+    url: str | None = Field(
+        None, description="Where the server answers, the version included, as in http://127.0.0.1:8000/v1."
+    )
+    key_variable: str | None = Field(
+        None,
+        description="Environment variable that holds the key, as in OPENAI_API_KEY; the key itself stands in no file. "
+        "Null: none is sent.",
+    )
+    requests: Count = Field(
+        64, description="Most requests under way at once; fewer for a while when the server is too busy."
+    )
+    timeout_s: Positive = Field(600.0, description="Seconds to wait for one answer.")
+    attempts: Count = Field(
+        8, description="Times that a request is made, ever longer apart, before the run stops; it can go on later."
+    )
+    price_in: Price = Field(0.0, description="Money for a million tokens of prompts, in the currency of limits.money.")
+    price_out: Price = Field(0.0, description="Money for a million tokens of answers.")
+
+
+class Limits(Settings):
+    """A run stops before it passes one, and goes on when the same command is given with a higher one."""
+
+    tokens: Count | None = Field(None, description="Tokens that all engines read and write together.")
+    money: Positive | None = Field(None, description="What servers charge, by teacher.server's prices.")
+    hours: Positive | None = Field(None, description="Hours that all stages take together.")
