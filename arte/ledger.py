@@ -77,7 +77,7 @@ class Ledger:
         """
         limits = self.limits
         if limits.tokens is not None and self.tokens + tokens > limits.tokens:
-            raise LimitReached(_stops("tokens", f"{limits.tokens:,}", f"{self.tokens:,}", stage, f"{tokens:,}"))
+            raise LimitReached(_stops("tokens", f"{limits.tokens}", f"{self.tokens:,}", stage, f"{tokens:,}"))
         if limits.money is not None and self.money + money > limits.money:
             raise LimitReached(_stops("money", f"{limits.money:g}", f"{self.money:.4g}", stage, f"{money:.4g}"))
         slowest = self._slowest.get(stage, 0.0)

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +37,16 @@ def student_engine(tiny_student: ModelFolder) -> TransformersEngine:
 
 @pytest.fixture(scope="session")
 def server(tiny_student: ModelFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    with serve(tiny_student.path, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@contextmanager
+def serve(model: Path, folder: Path) -> Iterator[RunningServer]:
+    """`transformers serve` of a model, its log in `folder`."""
+    port = free_port()
     program = Path(sys.executable).with_name("transformers")
-    command = [str(program), "serve", str(tiny_student.path), "--port", str(port), "--host", "127.0.0.1"]
+    command = [str(program), "serve", str(model), "--port", str(port), "--host", "127.0.0.1"]
     environment = {**os.environ, "HF_HUB_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
@@ -46,7 +54,7 @@ def server(tiny_student: ModelFolder, tmp_path_factory: pytest.TempPathFactory) 
         )
         try:
             wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log.txt")
-            yield RunningServer(f"http://127.0.0.1:{port}/v1", str(tiny_student.path))
+            yield RunningServer(f"http://127.0.0.1:{port}/v1", str(model))
         finally:
             process.terminate()
             process.wait(30)

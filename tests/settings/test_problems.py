@@ -90,6 +90,21 @@ def test_cross_checks_of_two_overrides(tmp_path: Path) -> None:
     assert config.load_recipe(path, "smoke", ["export.test=400"]).task.test is None
 
 
+def test_cross_checks_of_a_teacher_on_a_server(tmp_path: Path) -> None:
+    assert told(tmp_path, BASE, ["teacher.engine=openai"]) == [
+        "teacher.server.url: missing, expected where the server of teacher.engine=openai answers (line 2)",
+        "teacher.weights: missing: the arm arte needs an aligned teacher, and a served one cannot be trained. Name a "
+        "copy of its weights (a hub id or a folder), or leave alignment out with align.skip=true (line 2)",
+    ]
+    path, served = tmp_path / "mine.yaml", ["teacher.engine=openai", "teacher.server.url=http://127.0.0.1:1/v1"]
+    assert config.load_recipe(path, "smoke", [*served, "teacher.weights=b"]).arms == ("untrained", "verified", "arte")
+    assert config.load_recipe(path, "smoke", [*served, "align.skip=true"]).arms == ("untrained", "verified")
+    assert config.load_recipe(path, "smoke", [*served, "arms=[covered]"]).teacher.server.requests == 64
+    assert told(tmp_path, BASE, ["align.skip=true", "arms=[arte, shuffled_pairs]"]) == [
+        "align.skip: found true, which leaves none of the arms arte, shuffled_pairs (command line)"
+    ]
+
+
 def test_all_of_them_at_once_from_file_scales_and_command_line(tmp_path: Path) -> None:
     text = """\
 name: other
@@ -160,7 +175,7 @@ def test_the_message_as_the_reader_sees_it(tmp_path: Path, monkeypatch: pytest.M
 
 def test_every_setting_can_be_described() -> None:
     settings = problems.settings()
-    sections = [name for name, node in settings.items() if "properties" in node]
+    sections = [name for name, node in settings.items() if "properties" in node and "." not in name]
     assert sections == [
         name for name, field in Recipe.model_fields.items() if hasattr(field.annotation, "model_fields")
     ]

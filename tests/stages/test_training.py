@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from arte.errors import LimitReached
 from arte.models import ModelFolder
 from arte.recipe import Distill
 from arte.rows import Example
 from arte.stages import training as arte_training
 from arte.stages.distill import distill, steps_of
-from arte.stages.training import WHOLE
+from arte.stages.training import ALONE, WHOLE, Around
 from arte.tasks import Task
 from tests.stages.conftest import Loaded, load
 from tests.stages.scripted import Stopped
@@ -44,14 +45,14 @@ class Training:
     def __init__(self, student: ModelFolder, task: Task, examples: list[Example]) -> None:
         self.student, self.task, self.examples = student, task, examples
 
-    def run(self, folder: Path, prepare: Callable[[Loaded], Any] = lambda _: None) -> Ended:
+    def run(self, folder: Path, prepare: Callable[[Loaded], Any] = lambda _: None, around: Around = ALONE) -> Ended:
         student = load(self.student)
         prepare(student)
         folder.mkdir(exist_ok=True)
         steps = steps_of(self.examples, self.task, student.tokenizer, SETTINGS)
         distill(
             folder, self.examples, self.task, student.model, student.tokenizer, SETTINGS, steps=steps, bf16=False,
-            seed=0,
+            seed=0, around=around,
         )  # fmt: skip
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return Ended(load_file(folder / "model" / "model.safetensors"), [json.loads(line) for line in lines])
@@ -179,3 +180,15 @@ def test_stopped_between_the_last_checkpoint_and_the_result(
     passes: list[list[int]] = []
     check_alike(training.run(tmp_path / "arm", lambda student: passes.append(student.count_passes())), uninterrupted)
     assert len(passes[0]) == STEPS
+
+
+def test_stops_where_no_time_is_left_for_another_step_and_goes_on(
+    training: Training, uninterrupted: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arte_training, "CHECKPOINT_SECONDS", 1e9)
+    left = iter([1e9, 1e9, 1e9, 0.0])
+    said = r"limits.hours: another step of distill/arte would pass it; 4 of 9 are done and kept"
+    with pytest.raises(LimitReached, match=said):
+        training.run(tmp_path / "arm", around=Around("distill/arte", (), lambda: next(left)))
+    assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-4"]
+    check_alike(training.run(tmp_path / "arm"), uninterrupted)
