@@ -31,7 +31,7 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gguf,onnx]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gguf,onnx,openai]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

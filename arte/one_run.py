@@ -73,7 +73,7 @@ class Run:
         """What the training of the stage `name` answers to."""
         from arte.stages.training import Around
 
-        return Around(name, self.recipe.trackers, self.ledger.seconds_left)
+        return Around(name, self.recipe.trackers, self.workspace.root / "tensorboard", self.ledger.seconds_left)
 
     def metered(self, name: str, engine: "TransformersEngine", model: str) -> MeteredScoring:
         """An engine of this process in the stage `name`."""

@@ -1,14 +1,16 @@
 """What is looked at before hours are spent: names that a late stage would not know, hardware that is not there."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from arte import machine, tasks
-from arte.errors import RecipeError
+from arte.errors import EngineError, RecipeError
 from arte.recipe import Recipe
 
 
 def check(recipe: Recipe) -> None:
-    """Raises RecipeError, UnknownName or ExportError for what no stage could do here or know by name."""
+    """Raises RecipeError, EngineError, UnknownName or ExportError for what no stage could do here or know by name."""
     from arte_export import devices, targets
 
     from arte.stages.export_model import require
@@ -17,6 +19,18 @@ def check(recipe: Recipe) -> None:
         need = f"scale {recipe.scale}: needs an NVIDIA GPU, and torch {version('torch')} sees none on this machine"
         raise RecipeError(f"{recipe.name} at scale {recipe.scale}", [f"{need}; take --scale starter, which needs none"])
     tasks.load(recipe.task.name)
+    for package, setting, remedy in _needed(recipe):
+        if find_spec(package) is None:
+            raise EngineError(f"{setting}: needs the package {package}, which is not installed: {remedy}")
     require(targets.parse(recipe.export.targets))
     for name in recipe.devices:
         devices.load(name)
+
+
+def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Package, setting that asks for it, and what installs it."""
+    if recipe.teacher.engine == "openai":
+        for package in ("openai", "tenacity"):
+            yield package, "teacher.engine=openai", "pip install 'arte[openai]'"
+    for tracker in recipe.trackers:
+        yield tracker, f"trackers={tracker}", f"pip install {tracker}"

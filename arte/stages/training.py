@@ -28,6 +28,8 @@ class Around(NamedTuple):
     name: str = "training"
     """As trackers show it."""
     trackers: Sequence[Tracker] = ()
+    logs: Path = Path("tensorboard")
+    """Where TensorBoard's files go."""
     seconds_left: Callable[[], float] = lambda: math.inf
     """Until the run must stop."""
 
@@ -58,7 +60,8 @@ def common_arguments(
         "logging_steps": 1,
         "save_strategy": "no",  # Record asks for checkpoints by the clock
         "warmup_steps": int(warmup * steps),
-        "report_to": list(around.trackers) or "none",
+        # TensorBoard's files would go into the folder of the checkpoints, and with it.
+        "report_to": [name for name in around.trackers if name != "tensorboard"] or "none",
         "run_name": around.name,
         "disable_tqdm": True,
         "max_length": None,
@@ -141,6 +144,11 @@ def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int, arou
         trainer.remove_callback(PrinterCallback)
         record = Record(metrics, told, around.seconds_left)
         trainer.add_callback(record)
+        if "tensorboard" in around.trackers:
+            from torch.utils.tensorboard import SummaryWriter
+            from transformers.integrations import TensorBoardCallback
+
+            trainer.add_callback(TensorBoardCallback(SummaryWriter(str(around.logs / around.name))))
         trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
     if record.out_of_time:
         raise LimitReached(

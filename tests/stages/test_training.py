@@ -189,6 +189,18 @@ def test_stops_where_no_time_is_left_for_another_step_and_goes_on(
     left = iter([1e9, 1e9, 1e9, 0.0])
     said = r"limits.hours: another step of distill/arte would pass it; 4 of 9 are done and kept"
     with pytest.raises(LimitReached, match=said):
-        training.run(tmp_path / "arm", around=Around("distill/arte", (), lambda: next(left)))
+        training.run(tmp_path / "arm", around=Around("distill/arte", seconds_left=lambda: next(left)))
     assert whole_checkpoints(tmp_path / "arm") == ["checkpoint-4"]
     check_alike(training.run(tmp_path / "arm"), uninterrupted)
+
+
+def test_a_tracker_has_the_figures_of_every_step(training: Training, uninterrupted: Ended, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    around = Around("distill/arte", ("tensorboard",), tmp_path / "logs")
+    check_alike(training.run(tmp_path / "arm", around=around), uninterrupted)
+    events = EventAccumulator(str(tmp_path / "logs" / "distill" / "arte"))
+    events.Reload()
+    told = events.Scalars("train/loss")
+    assert [event.step for event in told] == list(range(1, STEPS + 1))
+    assert [event.value for event in told] == pytest.approx([row["loss"] for row in uninterrupted.metrics])
