@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arte import tasks
+from arte import engines, tasks
 from arte.generation import Engine
-from arte.generation.kept_answers import KeptAnswers
 from arte.generation.metered import Billed, Metered, MeteredScoring
 from arte.ledger import Ledger
 from arte.provenance import describe, plain
@@ -56,18 +55,17 @@ class Run:
     def teacher(self, name: str, folder: StageFolder, adapters: Sequence[Path] = ()) -> Engine:
         """The teacher, aligned by these adapters, drafting for the stage `name`. Raises EngineError, ModelError."""
         settings = self.recipe.teacher
-        if settings.engine == "openai":
-            from arte.served_teacher import ANSWERS, refuse_several, served_teacher
+        made = engines.teacher(self.recipe, self.models, folder.path, adapters)
+        if made.name != settings.engine:
+            self.say(f"{name}: this server takes no adapters, so the aligned teacher drafts here, with {made.name}")
+        prices = (settings.server.price_in / 1e6, settings.server.price_out / 1e6)
+        billed = Billed(name, made.name, settings.name, *(prices if made.name == "openai" else (0.0, 0.0)))
+        return Metered(made.engine, self.ledger, billed, made.kept)
 
-            answers = KeptAnswers(folder.path / ANSWERS)
-            served = served_teacher(settings, self.models.teacher, answers, refuse_several(adapters))
-            if served is not None:
-                prices = (settings.server.price_in / 1e6, settings.server.price_out / 1e6)
-                return Metered(served, self.ledger, Billed(name, "openai", settings.name, *prices), answers)
-            self.say(f"{name}: this server takes no adapters, so the aligned teacher drafts here, with transformers")
-        assert self.models.teacher is not None
-        engine = self.models.engine(self.models.teacher.path, adapters)
-        return Metered(engine, self.ledger, Billed(name, "transformers", settings.name))
+    def asked(self, name: str, folder: Path) -> MeteredScoring:
+        """A student in its folder, asked in the stage `name`. Raises EngineError, ModelError."""
+        engine = engines.student(self.recipe, self.models, folder)
+        return MeteredScoring(engine, self.ledger, Billed(name, self.recipe.student.engine, self.recipe.student.name))
 
     def around(self, name: str) -> "Around":
         """What the training of the stage `name` answers to."""

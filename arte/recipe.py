@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from arte.recipe_base import Count, Fraction, Positive, Settings
-from arte.recipe_engines import Limits, Server, TeacherEngine
+from arte.recipe_engines import Limits, LlamaCpp, Server, StudentEngine, TeacherEngine, Vllm
 
 Scale = Literal["smoke", "starter", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "starter", "gpu", "paper")
@@ -93,8 +93,8 @@ class Teacher(Model):
     name: str = Field(description="As student.name; where engine is openai, the name that the server has for it.")
     engine: TeacherEngine = Field(
         "transformers",
-        description="What a teacher drafts with: transformers, in this process; openai, a server that speaks OpenAI's "
-        "protocol (vllm serve, llama-server, Ollama, hosted).",
+        description="What a teacher drafts with: transformers or vllm, in this process; llama_cpp, a GGUF file in a "
+        "child process; openai, a server that speaks OpenAI's protocol (vllm serve, llama-server, Ollama, hosted).",
     )
     weights: str | None = Field(
         None,
@@ -102,6 +102,15 @@ class Teacher(Model):
         "arm may need an aligned teacher.",
     )
     server: Server = Server()
+    vllm: Vllm = Vllm()
+    llama_cpp: LlamaCpp = LlamaCpp()
+
+
+class Student(Model):
+    engine: StudentEngine = Field(
+        "transformers", description="What asks a student, in the scores icl_accuracy and icl_logprob and in evaluation."
+    )
+    vllm: Vllm = Vllm()
 
 
 class Elicit(Settings):
@@ -276,7 +285,7 @@ class Recipe(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
     task: Task
     teacher: Teacher
-    student: Model
+    student: Student
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("untrained", "verified", "arte")
     elicit: Elicit = Elicit()
     prefer: Prefer = Prefer()

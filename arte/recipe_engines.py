@@ -6,7 +6,8 @@ from pydantic import Field
 
 from arte.recipe_base import Count, Positive, Settings
 
-TeacherEngine = Literal["transformers", "openai"]
+TeacherEngine = Literal["transformers", "vllm", "openai", "llama_cpp"]
+StudentEngine = Literal["transformers", "vllm"]
 Price = Annotated[float, Field(ge=0.0)]
 
 
@@ -28,6 +29,23 @@ class Server(Settings):
     )
     price_in: Price = Field(0.0, description="Money for a million tokens of prompts, in the currency of limits.money.")
     price_out: Price = Field(0.0, description="Money for a million tokens of answers.")
+
+
+class Vllm(Settings):
+    tensor_parallel: Count = Field(1, description="GPUs that each layer is divided among.")
+    data_parallel: Count = Field(1, description="Copies of the model, where this version of vLLM can hold several.")
+    memory_share: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        None, description="Of the device's memory, weights and cache together; null: 0.9 of a GPU, 0.3 beside a CPU."
+    )
+    context: Count = Field(4096, description="Most tokens of a prompt and its answer; never more than the model's.")
+
+
+class LlamaCpp(Settings):
+    scheme: str = Field(
+        "q8_0", description="Quantization of the GGUF file that is made of a teacher that comes as a folder."
+    )
+    parallel: Count = Field(32, description="Sequences decoded together.")
+    threads: Count | None = Field(None, description="Threads; null for as many as there are cores.")
 
 
 class Limits(Settings):

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arte import machine, models
 from arte.models import ModelFolder
 from arte.recipe import Recipe, Teacher
+
+if TYPE_CHECKING:
+    from arte.generation.transformers import TransformersEngine
 
 
 class RunModels:
@@ -41,10 +44,12 @@ class RunModels:
         machine.return_memory()  # of the model before
         return models.load(folder, dtype, machine.device(), settings.trust_remote_code)
 
-    def engine(self, folder: Path, adapters: Sequence[Path] = ()) -> Any:
-        """Generation with a model; adapters are merged into it in order. A teacher may draft with 8-bit weights."""
+    def engine(
+        self, folder: Path, adapters: Sequence[Path] = (), scored_at_once: int | None = None
+    ) -> "TransformersEngine":
+        """Generation with transformers; adapters are merged in, in order. A teacher may draft with 8-bit weights."""
         from arte.generation.int8 import is_faster, to_int8
-        from arte.generation.transformers import TransformersEngine
+        from arte.generation.transformers import SCORED_AT_ONCE, TransformersEngine
         from arte.stages.align import merge_adapter
 
         rounded = (
@@ -56,7 +61,8 @@ class RunModels:
         model, tokenizer = self.load(folder, "float32" if rounded else self.dtype)
         for adapter in adapters:
             model = merge_adapter(model, adapter)
-        return TransformersEngine(to_int8(model) if rounded else model, tokenizer)
+        model = to_int8(model) if rounded else model
+        return TransformersEngine(model, tokenizer, scored_at_once or SCORED_AT_ONCE)
 
 
 def _teacher_weights(teacher: Teacher) -> ModelFolder | None:

@@ -1,17 +1,13 @@
 """A teacher on a server: as it is, or with the adapter that alignment wrote here."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arte.errors import EngineError
 from arte.generation.kept_answers import KeptAnswers
 from arte.generation.openai import OpenAIEngine
 from arte.generation.served import Served
 from arte.models import ModelFolder
 from arte.recipe import Teacher
-
-ANSWERS = "answers.jsonl"
 
 
 def served_teacher(
@@ -31,14 +27,3 @@ def served_teacher(
         served = served._replace(name=served.load_adapter(adapter, teacher.server))
     tokenizer: Any = None if weights is None else load_tokenizer(weights.path, teacher.trust_remote_code)
     return OpenAIEngine(served, teacher.server, answers, tokenizer)
-
-
-def refuse_several(adapters: Sequence[Path]) -> Path | None:
-    """The one adapter of a served teacher. Raises EngineError for more: a server adds one to its weights, not a
-    second to that."""
-    if len(adapters) > 1:
-        raise EngineError(
-            "rounds above 1 align a teacher again on top of what it learnt, which no server can load; take "
-            "teacher.engine=transformers, or rounds=1"
-        )
-    return adapters[0] if adapters else None

@@ -165,7 +165,7 @@ def evaluate(run: Run, arm: Arm) -> None:
     name = f"evaluate/{arm}"
 
     def work(folder: StageFolder) -> Figures:
-        engine = run.metered(name, run.models.engine(student_folder(run, arm)), run.recipe.student.name)
+        engine = run.asked(name, student_folder(run, arm))
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         slices = run.slices(None)
         asked = chats(slices, run.splits.seeds[: settings.shots], run.task)

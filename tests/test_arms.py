@@ -1,10 +1,10 @@
 from arte import arms
-from arte.recipe import Arm, Model, Prefer, Recipe, Task, Teacher
+from arte.recipe import Arm, Prefer, Recipe, Student, Task, Teacher
 
 
 def recipe(*names: Arm, score: str = "icl_logprob") -> Recipe:
     return Recipe(
-        name="r", scale="starter", task=Task(name="starter"), teacher=Teacher(name="t"), student=Model(name="s"),
+        name="r", scale="starter", task=Task(name="starter"), teacher=Teacher(name="t"), student=Student(name="s"),
         arms=names, prefer=Prefer.model_validate({"score": score}),
     )  # fmt: skip
 

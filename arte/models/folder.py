@@ -55,6 +55,12 @@ def inspect(path: Path, name: str, source: Source) -> ModelFolder:
     return ModelFolder(path, name, source, digest, weights.parameters)
 
 
+def context_tokens(path: Path) -> int | None:
+    """Most tokens that the model was made to read, as its config.json has it; null where it names none."""
+    found = _json_object(path / "config.json").get("max_position_embeddings")
+    return found if isinstance(found, int) else None
+
+
 class Weights(NamedTuple):
     """The weight files of a model folder and how many numbers they hold together."""
 

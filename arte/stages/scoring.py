@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from arte.generation.transformers import TransformersEngine
 from arte.one_run import Run
 from arte.preference import Score
 from arte.preference.icl import IclAccuracy, IclLogprob
@@ -20,12 +19,12 @@ def scorer(run: Run, name: str, settings: Prefer, student: Path) -> Score:
     """
     recipe, task = run.recipe, run.task
     influence = settings.score in ("influence", "influence_first_order")
-    model, tokenizer = run.models.load(student, "float32" if influence else run.models.dtype)
     if settings.score in ("icl_accuracy", "icl_logprob"):
-        engine = run.metered(name, TransformersEngine(model, tokenizer, settings.batch_size), recipe.student.name)
+        engine = run.asked(name, student)
         if settings.score == "icl_logprob":
             return IclLogprob(engine, task, run.probes)
         return IclAccuracy(engine, task, run.probes, recipe.evaluate.batch_size, recipe.evaluate.max_tokens)
+    model, tokenizer = run.models.load(student, "float32" if influence else run.models.dtype)
     if settings.score in ("likelihood", "rank_surprisal"):
         return Likelihood(model, tokenizer, task, settings.score)
     return Influence(

@@ -1,4 +1,4 @@
-"""Greedy answers of a GGUF file to many prompts: a batch of parallel sequences that share their common prefix.
+"""Answers of a GGUF file to many prompts: a batch of parallel sequences that share their common prefix.
 
 The prefix that all prompts begin with is evaluated once and copied to every sequence; a sequence that has finished
 forgets all but the prefix and takes the next prompt in the same batch in which the others go on.
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from arte_export import child
 from arte_export.answers import Answers
@@ -20,6 +22,18 @@ from arte_export.prefix import common_prefix
 
 if TYPE_CHECKING:
     from arte_export import runtime
+
+
+NUCLEUS = 1024
+"""Tokens, the likeliest, among which the nucleus is looked for; the rest holds next to nothing."""
+
+
+class Drawn(BaseModel):
+    """How tokens are drawn. Each prompt has a seed of its own, so its answer does not depend on its neighbours."""
+
+    temperature: float
+    top_p: float
+    seeds: list[int]
 
 
 def answers(
@@ -31,15 +45,17 @@ def answers(
     parallel: int = 32,
     limit_s: float = 6 * 3600.0,
     progress: child.Progress | None = None,
+    drawn: Drawn | None = None,
 ) -> Answers:
-    """Greedy continuations of prompts that are already rendered with the chat template, from a child process.
+    """Continuations of prompts that are already rendered with the chat template, from a child process; greedy where
+    `drawn` is None.
 
     A prompt is tokenised as it stands: special-token text becomes special tokens and no BOS is put in front. An answer
     ends with an end-of-generation token, a stop string, `max_tokens` tokens, or the end of the trained context.
 
     Raises BadModel (file), ExportError (an empty prompt, or one that leaves no room in the context), ChildDied.
     """
-    call = partial(_answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel)
+    call = partial(_answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel, drawn)
     finished = child.run(call, holding=file, limit_s=limit_s, progress=progress)
     return finished.result.model_copy(update={"peak_rss_bytes": finished.peak_rss_bytes})
 
@@ -52,12 +68,20 @@ class _Sequence:
     pending: list[int]
     position: int
     room: int
+    stream: np.random.Generator | None = None
     ids: list[int] = field(default_factory=list)
     text: bytes = b""
+    ended: bool = False
 
 
 def _answers(
-    file: Path, prompts: list[str], max_tokens: int, stop: list[str], threads: int | None, parallel: int
+    file: Path,
+    prompts: list[str],
+    max_tokens: int,
+    stop: list[str],
+    threads: int | None,
+    parallel: int,
+    drawn: Drawn | None,
 ) -> Answers:
     from arte_export import runtime
 
@@ -77,7 +101,7 @@ def _answers(
         room = min(longest + max_tokens, model.trained_context_tokens)
         with runtime.context(model, sequence_tokens=room, sequences=sequences, threads=threads) as context:
             loaded = time.perf_counter()
-            done = _generate(model, context, asked, max_tokens, [text.encode() for text in stop], sequences)
+            done = _generate(model, context, asked, max_tokens, [text.encode() for text in stop], sequences, drawn)
             seconds = time.perf_counter() - loaded
     return Answers(
         texts=[sequence.text.decode(errors="replace") for sequence in done],
@@ -86,6 +110,8 @@ def _answers(
         load_s=loaded - start,
         tokens_in=sum(map(len, asked)),
         tokens_out=sum(len(sequence.ids) for sequence in done),
+        prompt_tokens=list(map(len, asked)),
+        ended=[sequence.ended for sequence in done],
     )
 
 
@@ -96,6 +122,7 @@ def _generate(
     max_tokens: int,
     stop: list[bytes],
     sequences: int,
+    drawn: Drawn | None,
 ) -> list[_Sequence]:
     prefix = 0 if model.recurrent else common_prefix(asked, leave=1)
     if prefix:
@@ -104,14 +131,20 @@ def _generate(
             context.decode(part, range(start, start + len(part)), [0] * len(part), wanted=[])
         context.share(sequences)
     waiting = [
-        _Sequence(prompt, ids[prefix:], prefix, min(max_tokens, model.trained_context_tokens - len(ids)))
+        _Sequence(
+            prompt,
+            ids[prefix:],
+            prefix,
+            min(max_tokens, model.trained_context_tokens - len(ids)),
+            None if drawn is None else np.random.default_rng(drawn.seeds[prompt]),
+        )
         for prompt, ids in enumerate(asked)
     ]
     waiting.reverse()
     active: dict[int, _Sequence] = {slot: waiting.pop() for slot in range(sequences)}
     done: list[_Sequence] = []
     while active:
-        for slot, token in _step(context, active):
+        for slot, token in _step(context, active, drawn):
             sequence = active[slot]
             if _take(model, sequence, token, stop):
                 done.append(active.pop(slot))
@@ -132,8 +165,8 @@ def _close_gaps(context: "runtime.Context", active: dict[int, _Sequence]) -> Non
         active[gap] = active.pop(last)
 
 
-def _step(context: "runtime.Context", active: dict[int, _Sequence]) -> list[tuple[int, int]]:
-    """One batch: every sequence's next tokens as far as they fit. Gives (slot, greedy token) of those at their end.
+def _step(context: "runtime.Context", active: dict[int, _Sequence], drawn: Drawn | None) -> list[tuple[int, int]]:
+    """One batch: every sequence's next tokens as far as they fit. Gives (slot, next token) of those at their end.
 
     In the order of the slots, for llama.cpp computes sequences together only as far as their numbers go up one by one
     (llama_batch_allocr::split_equal with a cache for each): else a batch falls apart into many.
@@ -158,7 +191,27 @@ def _step(context: "runtime.Context", active: dict[int, _Sequence]) -> list[tupl
         if part and not sequence.pending:
             ends.append((slot, len(tokens) - 1))
     context.decode(tokens, positions, slots, wanted=[index for _, index in ends])
-    return [(slot, int(np.argmax(context.logits(index)))) for slot, index in ends]
+    return [(slot, next_token(context.logits(index), drawn, active[slot].stream)) for slot, index in ends]
+
+
+def next_token(logits: NDArray[np.float32], drawn: Drawn | None, stream: np.random.Generator | None) -> int:
+    """The likeliest token, or one of the nucleus by inverting its cumulative distribution at the stream's next number.
+
+    `logits` has the shape (vocabulary,).
+    """
+    if drawn is None or drawn.temperature == 0 or stream is None:
+        return int(np.argmax(logits))
+    count = min(NUCLEUS, len(logits))
+    ids = np.argpartition(logits, -count)[-count:]
+    ids = ids[np.lexsort((ids, -logits[ids]))]
+    scaled = logits[ids].astype(np.float64) / drawn.temperature
+    shares = np.exp(scaled - scaled[0])
+    shares /= shares.sum()
+    before = np.cumsum(shares) - shares
+    # A token is in the nucleus while what stands before it is short of top_p; the first one always is.
+    cumulative = np.cumsum(shares[: max(1, int((before < drawn.top_p).sum()))])
+    place = int(np.searchsorted(cumulative, stream.random() * cumulative[-1], side="right"))
+    return int(ids[min(place, len(cumulative) - 1)])
 
 
 def _take(model: "runtime.Model", sequence: _Sequence, token: int, stop: list[bytes]) -> bool:
@@ -166,6 +219,7 @@ def _take(model: "runtime.Model", sequence: _Sequence, token: int, stop: list[by
     sequence.ids.append(token)
     sequence.pending = [token]
     if model.ends(token):
+        sequence.ended = True
         return True
     piece = model.piece(token)
     sequence.text += piece
@@ -173,4 +227,5 @@ def _take(model: "runtime.Model", sequence: _Sequence, token: int, stop: list[by
     found = [at for text in stop if (at := sequence.text.find(text, max(0, len(sequence.text) - fresh))) >= 0]
     if found:
         sequence.text = sequence.text[: min(found)]
+        sequence.ended = True
     return bool(found) or len(sequence.ids) >= sequence.room

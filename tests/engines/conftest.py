@@ -16,6 +16,7 @@ import pytest
 from arte import models
 from arte.generation.transformers import TransformersEngine
 from arte.models import ModelFolder
+from arte.recipe import Model
 
 
 class RunningServer(NamedTuple):
@@ -33,6 +34,18 @@ def free_port() -> int:
 def student_engine(tiny_student: ModelFolder) -> TransformersEngine:
     """The model that is served, in this process."""
     return TransformersEngine(*models.load(tiny_student.path, "float32", "cpu"))
+
+
+@pytest.fixture(scope="session")
+def taught(_session_environment: None) -> ModelFolder:
+    """A tiny teacher that writes words: what a random one draws is often no text at all, and runtimes differ in how
+    they show that."""
+    return models.resolve(Model(name="tiny-taught-teacher"))
+
+
+@pytest.fixture(scope="session")
+def taught_engine(taught: ModelFolder) -> TransformersEngine:
+    return TransformersEngine(*models.load(taught.path, "float32", "cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -7,20 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from arte import models
 from arte.ledger import calls_of
 from arte.models import ModelFolder
-from arte.recipe import Model
 from arte.rows import Question, Rationale, read_rows
 from tests.cli import command
 from tests.cli.command import SMOKE
 from tests.engines.conftest import RunningServer, serve
 from tests.engines.fault_proxy import Fault, proxy
-
-
-@pytest.fixture(scope="module")
-def taught(_session_environment: None) -> ModelFolder:
-    return models.resolve(Model(name="tiny-taught-teacher"))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from arte import yaml12
-from arte.recipe import Model, Recipe, Task, Teacher
+from arte.recipe import Recipe, Student, Task, Teacher
 from arte.rows import Check, Example, Pair, Question, Rationale, Score, write_rows
 
 TEST, UNSEEN = 10, 4
@@ -39,7 +39,7 @@ def write_recipe(run: Path) -> Recipe:
         scale="starter",
         task=Task(name="starter"),
         teacher=Teacher(name="qwen2.5-coder-0.5b-instruct"),
-        student=Model(name="smollm2-135m-instruct"),
+        student=Student(name="smollm2-135m-instruct"),
     )
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.yaml").write_text(yaml12.dump(recipe.model_dump(mode="json")), "utf-8")

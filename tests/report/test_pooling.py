@@ -6,7 +6,7 @@ import pytest
 
 from arte import yaml12
 from arte.errors import DataError, WorkspaceError
-from arte.recipe import Arm, Model, Recipe, Task, Teacher
+from arte.recipe import Arm, Recipe, Student, Task, Teacher
 from arte.report import compare_table
 from arte.report.pooling import Pooled, holm, pooled, resampled
 from tests.report.conftest import write_jsonl
@@ -23,7 +23,7 @@ def written(tmp_path: Path) -> Written:
         run.mkdir(parents=True)
         recipe = Recipe(
             name="gsm8k", scale="starter", seed=seed, task=Task(name="starter"), teacher=Teacher(name="t"),
-            student=Model(name="s"), arms=("untrained", "verified", "arte"),
+            student=Student(name="s"), arms=("untrained", "verified", "arte"),
         )  # fmt: skip
         recipe = recipe.model_copy(update={"distill": recipe.distill.model_copy(update={"epochs": epochs})})
         (run / "recipe.yaml").write_text(yaml12.dump(recipe.model_dump(mode="json")), "utf-8")

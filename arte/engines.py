@@ -1,0 +1,116 @@
+"""The engine that a recipe names, for the teacher and for a student."""
+
+import shutil
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from arte import machine, models
+from arte.errors import EngineError
+from arte.generation import Engine, ScoringEngine
+from arte.generation.kept_answers import KeptAnswers
+from arte.models.folder import context_tokens
+from arte.recipe import Recipe
+from arte.recipe_engines import TeacherEngine
+from arte.run_models import RunModels
+
+ANSWERS = "answers.jsonl"
+
+
+class Made(NamedTuple):
+    """An engine, its name, and where it keeps single answers, if it does."""
+
+    engine: Engine
+    name: TeacherEngine
+    kept: KeptAnswers | None = None
+
+
+def teacher(recipe: Recipe, run_models: RunModels, folder: Path, adapters: Sequence[Path]) -> Made:
+    """The teacher, as the adapters align it, one on top of another; `folder` is where the stage works.
+
+    Where a server takes no adapters, the aligned teacher drafts here, with transformers. Raises EngineError, ModelError
+    and, of a GGUF file, the errors of arte_export.
+    """
+    settings, weights = recipe.teacher, run_models.teacher
+    if settings.engine == "openai":
+        from arte.served_teacher import served_teacher
+
+        kept = KeptAnswers(folder / ANSWERS)
+        served = served_teacher(settings, weights, kept, _only(adapters))
+        if served is not None:
+            return Made(served, "openai", kept)
+    assert weights is not None
+    if settings.engine == "vllm":
+        from arte.generation.vllm import VllmEngine
+
+        machine.return_memory()
+        tokenizer = _tokenizer(weights.path, settings.trust_remote_code)
+        return Made(VllmEngine(weights.path, tokenizer, settings.vllm, run_models.dtype, _only(adapters)), "vllm")
+    if settings.engine == "llama_cpp":
+        from arte.generation.llama_cpp import LlamaCppEngine
+
+        machine.return_memory()
+        file = _gguf(recipe, run_models, folder, adapters)
+        tokenizer = _tokenizer(weights.path, settings.trust_remote_code)
+        engine = LlamaCppEngine(file, tokenizer, settings.llama_cpp, context_tokens(weights.path))
+        if file.is_relative_to(folder):
+            weakref.finalize(engine, shutil.rmtree, file.parent, ignore_errors=True)
+        return Made(engine, "llama_cpp")
+    return Made(run_models.engine(weights.path, adapters), "transformers")
+
+
+def student(recipe: Recipe, run_models: RunModels, folder: Path) -> ScoringEngine:
+    """A student in its folder, as it came or trained. Raises EngineError, ModelError."""
+    settings = recipe.student
+    if settings.engine == "vllm":
+        from arte.generation.vllm import VllmEngine
+
+        machine.return_memory()
+        return VllmEngine(folder, _tokenizer(folder, settings.trust_remote_code), settings.vllm, run_models.dtype)
+    return run_models.engine(folder, scored_at_once=recipe.prefer.batch_size)
+
+
+def _only(adapters: Sequence[Path]) -> Path | None:
+    """The one adapter that an engine adds to its weights. Raises EngineError for a second on top of it."""
+    if len(adapters) > 1:
+        raise EngineError(
+            "rounds above 1 align a teacher again on top of what it learnt, and vllm and servers load one adapter; "
+            "take teacher.engine=transformers, or rounds=1"
+        )
+    return adapters[0] if adapters else None
+
+
+def _gguf(recipe: Recipe, run_models: RunModels, folder: Path, adapters: Sequence[Path]) -> Path:
+    """The teacher's own file; or one that is made from its weights, once; or, aligned, one for this stage."""
+    from arte_export import gguf
+
+    from arte.stages.align import merge_adapter
+
+    teacher, scheme = recipe.teacher, recipe.teacher.llama_cpp.scheme
+    assert run_models.teacher is not None
+    source = run_models.teacher.path
+    if not adapters:
+        if teacher.name.endswith(".gguf"):
+            return Path(teacher.name).expanduser()
+        out = models.arte_home() / "gguf" / f"{run_models.teacher.sha256[:16]}-{scheme}"
+        if made := sorted(out.glob("*.gguf")):
+            return made[0]
+    else:
+        out = folder / "aligned-teacher"
+        model, tokenizer = run_models.load(source, run_models.dtype)
+        for adapter in adapters:
+            model = merge_adapter(model, adapter)
+        source = out / "merged"
+        model.save_pretrained(source)
+        tokenizer.save_pretrained(source)
+        del model
+    out.mkdir(parents=True, exist_ok=True)
+    [file] = gguf.export(source, out, [scheme], "teacher", models.arte_home())
+    return file
+
+
+def _tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+    from arte.models.load import load_tokenizer
+
+    return load_tokenizer(folder, trust_remote_code)

