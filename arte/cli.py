@@ -37,6 +37,10 @@ def recipe(
     out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/RECIPE-SCALE).")] = None,
     until: Annotated[str, typer.Option(help="Stop after this stage; the same command goes on.")] = "report",
     redo: Annotated[list[str] | None, typer.Option(help="Do this stage again, and what follows from it.")] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(help="accelerate:CONFIG: align and distill train in its processes (ddp, fsdp, a YAML file …)."),
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the resolved recipe and stop.")] = False,
     seeds: Annotated[
         int,
@@ -65,11 +69,11 @@ def recipe(
         for seed in range(resolved.seed, resolved.seed + seeds):
             typer.echo(f"seed {seed}")
             one = resolved.model_copy(update={"seed": seed})
-            pipeline.run(one, folder / f"seed-{seed}", until=last, redo=again, say=typer.echo)
+            pipeline.run(one, folder / f"seed-{seed}", until=last, redo=again, launch=launch, say=typer.echo)
         if STAGES.index(last) >= STAGES.index("evaluate"):
             _compare([folder], None)
         return
-    report = pipeline.run(resolved, folder, until=last, redo=again, say=typer.echo)
+    report = pipeline.run(resolved, folder, until=last, redo=again, launch=launch, say=typer.echo)
     if report is None:
         typer.echo(f"stopped after {last}; the same command without --until goes on")
         return

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from arte import launched
 from arte.arms import (
     MADE,
     PairsUsed,
@@ -141,13 +142,19 @@ def align(run: Run, arm: Arm, turn: int = 1) -> None:
     assert teacher is not None, "the recipe's own checks want weights for what is aligned"
 
     def work(folder: StageFolder) -> Figures:
-        # Frozen weights need no finer type than their products; PEFT keeps the adapter's in float32.
-        model, tokenizer = run.models.load(teacher.path, run.models.dtype)
-        for adapter in adapters(run, arm, turn - 1):
-            model = merge_adapter(model, adapter)
         pairs = pairs_of(preferred.path, used, run.recipe.seed)
         if run.recipe.align.weighting == "margin":
             pairs = weighted(pairs, run.recipe.seed)
+        before = adapters(run, arm, turn - 1)
+        if run.launch is not None:
+            launched.launch(
+                run.launch, folder.path, launched.job(run, name, run.recipe.align, teacher.path, before), pairs
+            )
+            return Figures()
+        # Frozen weights need no finer type than their products; PEFT keeps the adapter's in float32.
+        model, tokenizer = run.models.load(teacher.path, run.models.dtype)
+        for adapter in before:
+            model = merge_adapter(model, adapter)
         bf16 = run.models.dtype == "bfloat16"
         around = run.around(name)
         return train(folder, pairs, model, tokenizer, run.recipe.align, bf16=bf16, seed=run.recipe.seed, around=around)

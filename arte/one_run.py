@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 class Run:
     """One run. Stages are kept by the name of their folder, below the run's."""
 
-    def __init__(self, recipe: Recipe, workspace: Workspace, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, recipe: Recipe, workspace: Workspace, say: Callable[[str], None], launch: Path | None = None
+    ) -> None:
+        """`launch`: the accelerate configuration that trainings are started with; None: in this process."""
         self.recipe = recipe
+        self.launch = launch
         self.workspace = workspace
         self.say = say
         self.task = tasks.load(recipe.task.name)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from arte import preflight, report
 from arte.arms import in_order, scores, teachers, trained
+from arte.launched import config_file
 from arte.one_run import Run
 from arte.recipe import STAGES, Recipe, StageName
 from arte.report.contract import Report
@@ -29,16 +30,20 @@ def run(
     *,
     until: StageName = "report",
     redo: Iterable[StageName] = (),
+    launch: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Report | None:
     """Runs the recipe in the folder `out`, or goes on where an earlier run of it stopped, and returns its report.
 
-    Stops after the stage `until`; the report is made only at the end of a whole run. `say` gets one line a stage.
+    Stops after the stage `until`; the report is made only at the end of a whole run. `launch`: `accelerate:CONFIG`, by
+    which alignment and distillation train in the processes of an accelerate configuration (a YAML file, or ddp, fsdp
+    or deepspeed, which come with ARTE). `say` gets one line a stage.
     Raises the errors of arte.errors; what was done stays on disk.
     """
     preflight.check(recipe)
+    config = None if launch is None else config_file(launch)
     with Workspace.open(Path(out), recipe, redo=frozenset(redo)) as workspace:
-        whole = Run(recipe, workspace, say)
+        whole = Run(recipe, workspace, say, config)
         for name, stage in stages(whole):
             if STAGES.index(name) > STAGES.index(until):
                 return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from arte import machine, models
 from arte.models import ModelFolder
@@ -10,6 +10,8 @@ from arte.recipe import Recipe, Teacher
 
 if TYPE_CHECKING:
     from arte.generation.transformers import TransformersEngine
+
+Dtype = Literal["float32", "bfloat16"]
 
 
 class RunModels:
@@ -24,7 +26,7 @@ class RunModels:
         """What products are computed in."""
 
     @property
-    def trained_dtype(self) -> str:
+    def trained_dtype(self) -> Dtype:
         """What trained weights are kept in: on a CPU float32, whatever their products are computed in."""
         return "float32" if machine.device() == "cpu" else self.dtype
 

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arte import launched
 from arte.arms import (
     MADE,
     Choice,
@@ -130,6 +131,9 @@ def train(run: Run, name: str, those: list[Example], steps: int, settings: Disti
     from arte.stages.distill import distill as teach
 
     def work(folder: StageFolder) -> Figures:
+        if run.launch is not None:
+            job = launched.job(run, name, settings, run.student.path, (), steps)
+            return Figures(tokens_in=launched.launch(run.launch, folder.path, job, those).tokens)
         model, tokenizer = run.models.load(run.student.path, run.models.trained_dtype)
         bf16 = run.models.dtype == "bfloat16"
         tokens = teach(

@@ -9,7 +9,7 @@ from typing import Any
 from arte.errors import StageError
 from arte.recipe import Align
 from arte.rows import Pair
-from arte.stages.training import ALONE, Around, common_arguments, score_labels_only, train
+from arte.stages.training import ALONE, Around, common_arguments, processes, save, score_labels_only, train
 from arte.workspace import Figures, StageFolder
 
 
@@ -27,7 +27,8 @@ def align(
     """Writes adapter/ (PEFT) and metrics.jsonl.
 
     The chat template is applied by TRL to the very messages of generation; the reference log-probabilities are
-    computed once, before training, with the adapter still at zero. Raises StageError where a pair is longer than
+    computed before training, with the adapter still at zero, or in each step without it. Raises StageError where a
+    batch cannot be shared out among the processes, or a pair is longer than
     `max_tokens`: cutting it would train on half a question.
     """
     from datasets import Dataset
@@ -48,7 +49,13 @@ def align(
             f"a pair has {longest} tokens with its prompt, more than align.max_tokens={settings.max_tokens}; "
             "raise it, or lower elicit.questions_per_prompt or elicit.rationale_tokens"
         )
-    micro = math.gcd(settings.micro_batch_size, settings.batch_size)
+    if settings.batch_size % processes():
+        raise StageError(
+            f"align.batch_size={settings.batch_size} pairs a step cannot be shared out evenly among {processes()} "
+            "processes; take a multiple of that"
+        )
+    share = settings.batch_size // processes()
+    micro = math.gcd(settings.micro_batch_size, share)
     steps = math.ceil(len(rows) / settings.batch_size * settings.epochs)
     score_labels_only()
     trainer = DPOTrainer(
@@ -71,12 +78,14 @@ def align(
             lr_scheduler_type="cosine",
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=micro,
-            gradient_accumulation_steps=settings.batch_size // micro,
-            precompute_ref_log_probs=True,
+            gradient_accumulation_steps=share // micro,
+            # Several processes would look for them in a temporary file that one has; one pass over the pairs, as is
+            # usual, costs the same either way.
+            precompute_ref_log_probs=processes() == 1,
         ),
     )
     train(trainer, folder.path / "checkpoints", folder.path / "metrics.jsonl", "DPO steps", steps, around)
-    trainer.model.save_pretrained(folder.path / "adapter")
+    save(trainer, folder.path / "adapter")
     return Figures()
 
 

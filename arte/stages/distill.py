@@ -7,7 +7,7 @@ from typing import Any
 
 from arte.recipe import Distill
 from arte.rows import Example, write_rows
-from arte.stages.training import ALONE, Around, common_arguments, score_labels_only, train
+from arte.stages.training import ALONE, Around, common_arguments, is_first, processes, save, score_labels_only, train
 from arte.tasks.task import Task
 
 
@@ -50,7 +50,8 @@ def distill(
 
     from arte.models.packed_attention import attend_by_example
 
-    write_rows(folder / "examples.jsonl", examples)
+    if is_first():
+        write_rows(folder / "examples.jsonl", examples)
     rows = _chats(examples, task)
     lengths = _lengths(examples, task, tokenizer)
     width = _width(lengths, settings)
@@ -81,21 +82,25 @@ def distill(
         ),
     )
     train(trainer, folder / "checkpoints", folder / "metrics.jsonl", "SFT steps", steps, around)
-    trained = trainer.model.merge_and_unload() if settings.method == "lora" else trainer.model
-    trained.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    if settings.method == "lora":
+        if is_first():
+            trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().save_pretrained(folder / "model")
+    else:
+        save(trainer, folder / "model")
+    if is_first():
+        tokenizer.save_pretrained(folder / "model")
     passes: float = trainer.state.epoch
     return round(sum(lengths) * passes)
 
 
 def _width(lengths: Sequence[int], settings: Distill) -> int:
-    """Tokens of a packed row."""
-    return max(settings.batch_tokens, *lengths)
+    """Tokens of a packed row: a step's, shared out among the processes."""
+    return max(settings.batch_tokens // processes(), *lengths)
 
 
 def _batch(lengths: Sequence[int], settings: Distill) -> int:
-    """Examples of a step that has about `batch_tokens` tokens."""
-    return max(1, settings.batch_tokens * len(lengths) // sum(lengths))
+    """Examples that a process takes of a step that has about `batch_tokens` tokens."""
+    return max(1, settings.batch_tokens * len(lengths) // sum(lengths) // processes())
 
 
 def _chats(examples: Sequence[Example], task: Task) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,16 @@ CHECKPOINT_SECONDS = 300.0
 optimizer's state, three times the model's size, so a short training writes none."""
 WHOLE = "whole"
 """An empty file written into a checkpoint after everything else: without it, the checkpoint was cut short."""
+
+
+def processes() -> int:
+    """How many train together (accelerate and torchrun say so)."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Around(NamedTuple):
@@ -99,7 +110,7 @@ class Record(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_kwargs: Any
     ) -> None:
         """One line a logged step; the summary at the end of training has no loss and is left out."""
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and state.is_world_process_zero:
             row = {"step": state.global_step, **{name: float(value) for name, value in logs.items()}}
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -120,6 +131,9 @@ class Record(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
         """Called when all of a checkpoint is written: marks it, and only then removes the others."""
+        self.saved_at = time.monotonic()
+        if not state.is_world_process_zero:
+            return
         folder = Path(str(args.output_dir))
         new = folder / f"checkpoint-{state.global_step}"
         sync_tree(new)
@@ -127,7 +141,6 @@ class Record(TrainerCallback):  # type: ignore[misc]
         for checkpoint in folder.glob("checkpoint-*"):
             if checkpoint != new:
                 _remove(checkpoint)
-        self.saved_at = time.monotonic()
 
 
 def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int, around: Around) -> None:
@@ -139,12 +152,13 @@ def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int, arou
         (path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")), key=lambda path: int(path.name.split("-")[1])
     )
     done = int(checkpoints[-1].name.split("-")[1]) if checkpoints else 0
-    _keep_metrics(metrics, done)
+    if is_first():
+        _keep_metrics(metrics, done)
     with progress(what, steps) as told:
         trainer.remove_callback(PrinterCallback)
         record = Record(metrics, told, around.seconds_left)
         trainer.add_callback(record)
-        if "tensorboard" in around.trackers:
+        if "tensorboard" in around.trackers and is_first():
             from torch.utils.tensorboard import SummaryWriter
             from transformers.integrations import TensorBoardCallback
 
@@ -155,9 +169,21 @@ def train(trainer: Any, folder: Path, metrics: Path, what: str, steps: int, arou
             f"limits.hours: another step of {around.name} would pass it; {trainer.state.global_step} of {steps} are "
             "done and kept: the same command with a higher limits.hours goes on"
         )
-    for checkpoint in folder.glob("checkpoint-*"):
-        _remove(checkpoint)
-    shutil.rmtree(folder)
+    trainer.accelerator.wait_for_everyone()
+    if is_first():
+        for checkpoint in folder.glob("checkpoint-*"):
+            _remove(checkpoint)
+        shutil.rmtree(folder)
+
+
+def save(trainer: Any, folder: Path) -> None:
+    """The trained weights as safetensors, gathered from all processes."""
+    if processes() == 1:
+        trainer.model.save_pretrained(folder)
+        return
+    trainer.save_model(str(folder))
+    if is_first():
+        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle
 
 
 def _remove(checkpoint: Path) -> None:

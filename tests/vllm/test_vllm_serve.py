@@ -124,7 +124,7 @@ def test_an_adapter_that_the_server_refuses(url: str, adapter: Path, tmp_path: P
         served.load_adapter(broken, settings(url))
 
 
-def test_a_prompt_that_is_too_long_falls_out_alone(url: str, here: TransformersEngine, tmp_path: Path) -> None:
+def test_a_prompt_that_is_too_long_falls_out_alone(url: str, tmp_path: Path) -> None:
     engine = engine_of(url, tmp_path / "kept.jsonl")
     asked = [[*chats()[0]], [{"role": "user", "content": "cat " * 3000}], [*chats()[2]]]
     found = engine.generate([Prompt(engine.render(chat)) for chat in asked], max_tokens=12, temperature=0.0)
