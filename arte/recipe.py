@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from arte.recipe_base import Count, Fraction, Positive, Settings
-from arte.recipe_engines import Limits, LlamaCpp, Server, StudentEngine, TeacherEngine, Vllm
+from arte.recipe_engines import Limits, LlamaCpp, Ray, Server, StudentEngine, TeacherEngine, Vllm
 
 Scale = Literal["smoke", "starter", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "starter", "gpu", "paper")
@@ -174,6 +174,11 @@ class Prefer(Settings):
         "any difference will do (as in the paper).",
     )
     batch_size: Count = Field(16, description="Probes scored together (icl_accuracy: evaluate.batch_size).")
+    drafts_at_once: Count = Field(
+        4,
+        description="Drafts between two commits to disk: a killed run scores at most these again. With ray.workers "
+        "hundreds, so that every worker has something to do.",
+    )
 
 
 class Align(Settings):
@@ -301,6 +306,7 @@ class Recipe(Settings):
     export: Export = Export()
     bench: Bench = Bench()
     devices: tuple[str, ...] = ("this-machine",)
+    ray: Ray = Ray()
     limits: Limits = Limits()
     trackers: tuple[Tracker, ...] = Field(
         (), description="Where trainings are logged besides metrics.jsonl; each is a package to install."

@@ -48,6 +48,17 @@ class LlamaCpp(Settings):
     threads: Count | None = Field(None, description="Threads; null for as many as there are cores.")
 
 
+class Ray(Settings):
+    """Drafting and in-context scores by several engines at once, through Ray Data."""
+
+    workers: Count | None = Field(None, description="Engines, each with a model of its own; null: one, without Ray.")
+    address: str | None = Field(
+        None, description="Of a running cluster (auto: the one this machine belongs to); null: Ray is started here."
+    )
+    cpus: Positive = Field(1.0, description="Cores that a worker asks for.")
+    gpus: Annotated[float, Field(ge=0.0)] = Field(0.0, description="GPUs that a worker asks for.")
+
+
 class Limits(Settings):
     """A run stops before it passes one, and goes on when the same command is given with a higher one."""
 

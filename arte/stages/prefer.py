@@ -21,8 +21,6 @@ from arte.workspace import Figures, StageFolder
 
 LEAST_PROBES = 2
 """That a draft is asked of: an interval needs two."""
-DRAFTS_A_BATCH = 4
-"""Drafts between two commits to disk; a killed run scores at most these again."""
 
 
 def score(
@@ -51,9 +49,9 @@ def score(
             f"{enough}"
         )
     batches = [
-        those[start : start + DRAFTS_A_BATCH]
+        those[start : start + settings.drafts_at_once]
         for those in (spending.pilot, spending.others)
-        for start in range(0, len(those), DRAFTS_A_BATCH)
+        for start in range(0, len(those), settings.drafts_at_once)
     ]
     known: tuple[Floats, Floats] | None = None
     asked = list(range(len(columns)))

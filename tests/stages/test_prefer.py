@@ -13,7 +13,7 @@ from arte.preference.pairs import rationale_pairs, rationale_scores
 from arte.preference.partial_table import Floats
 from arte.recipe import Prefer
 from arte.rows import Check, Example, Item, Pair, Question, Rationale, Score, read_rows, write_rows
-from arte.stages.prefer import DRAFTS_A_BATCH, as_example, drafts_to_score, prefer
+from arte.stages.prefer import as_example, drafts_to_score, prefer
 from arte.tasks import Task
 from arte.workspace import Figures, StageFolder
 from tests.stages.scripted import Stopped
@@ -154,7 +154,7 @@ def test_taken_up_after_any_draft_it_ends_as_if_never_stopped(tmp_path: Path, el
         again = TableScorer()
         work(elicited, starter, again, question_pairs=2)
         assert {path.name: path.read_bytes() for path in (tmp_path / "prefer").iterdir()} == whole
-        committed = drafts - drafts % DRAFTS_A_BATCH
+        committed = drafts - drafts % Prefer().drafts_at_once
         assert again.asked == [row.id for row in ACCEPTED[committed:]]
 
 
