@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from arte import launched
+from arte import engines, launched
 from arte.arms import (
     MADE,
     PairsUsed,
@@ -39,6 +39,7 @@ def elicit(run: Run) -> None:
     settings = run.recipe.elicit
 
     def work(folder: StageFolder) -> Figures:
+        engines.look(run.recipe)
         return draft(
             folder,
             run.teacher("elicit", folder),
@@ -77,11 +78,11 @@ def choose_probes(run: Run) -> None:
         return run.metered(name, run.models.engine(model.path), model.name)
 
     def work(folder: StageFolder) -> Figures:
-        engines: dict[str, Callable[[], Engine]] = {model.name: partial(asked, model) for model in models}
+        respond: dict[str, Callable[[], Engine]] = {model.name: partial(asked, model) for model in models}
         if not here:
-            engines[run.recipe.teacher.name] = lambda: run.teacher(name, folder)
+            respond[run.recipe.teacher.name] = lambda: run.teacher(name, folder)
         discriminating_probes(
-            folder.path, run.splits.probes, recipe.task.probes, run.splits.seeds, run.task, engines,
+            folder.path, run.splits.probes, recipe.task.probes, run.splits.seeds, run.task, respond,
             recipe.evaluate.batch_size, recipe.evaluate.max_tokens,
         )  # fmt: skip
         return Figures()

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arte import machine, models
+from arte import arms, machine, models
 from arte.errors import EngineError
 from arte.generation import Engine, ScoringEngine
 from arte.generation.kept_answers import KeptAnswers
@@ -54,6 +54,20 @@ def teacher(recipe: Recipe, run_models: RunModels, folder: Path, adapters: Seque
     if file is not None and file.is_relative_to(folder):
         weakref.finalize(made.engine, shutil.rmtree, file.parent, ignore_errors=True)
     return made
+
+
+def look(recipe: Recipe) -> None:
+    """Asks the server of a served teacher, before anything is drafted, whether it can do what a late stage wants.
+
+    Raises EngineError.
+    """
+    if recipe.teacher.engine != "openai":
+        return
+    from arte.generation.served import Served
+
+    served = Served.look(recipe.teacher.name, recipe.teacher.server)
+    if served.takes_adapters and arms.teachers(recipe):
+        served.require_adapters(recipe.teacher.server, recipe.align.lora_rank)
 
 
 def _teacher_here(recipe: Recipe, run_models: RunModels, file: Path | None, adapters: Sequence[Path]) -> Engine:

@@ -117,11 +117,30 @@ class Served(NamedTuple):
             said = _said(error)[:500] if isinstance(error, openai.APIStatusError) else str(error)
             rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("r")
             raise EngineError(
-                f"{self.url}: cannot load the aligned teacher's adapter ({said}). Start it as "
-                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {self.name} --enable-lora --max-lora-rank {rank}, "
-                f"where it sees {adapter.absolute()}; the same command then goes on"
+                f"{self.url}: cannot load the aligned teacher's adapter ({said}). {self._start_it(rank)}, where it "
+                f"sees {adapter.absolute()}; the same command then goes on"
             ) from error
         return name
+
+    def require_adapters(self, server: Server, rank: int) -> None:
+        """Asks a vLLM server whether it would load an adapter at all, before one is there.
+
+        Raises EngineError where it would not.
+        """
+        try:
+            with openai.OpenAI(base_url=self.url, api_key=self.key, timeout=server.timeout_s, max_retries=2) as client:
+                client.post("/load_lora_adapter", body={"lora_name": "", "lora_path": ""}, cast_to=str)
+        except openai.NotFoundError as error:
+            raise EngineError(
+                f"{self.url}: loads no adapter while it runs, and the aligned teacher will be one. "
+                f"{self._start_it(rank)}"
+            ) from error
+        except openai.APIStatusError:
+            pass  # it refuses this one, which has no name
+
+    def _start_it(self, rank: int) -> str:
+        command = f"vllm serve {self.name} --enable-lora --max-lora-rank {rank}"
+        return f"Start it as VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {command}"
 
     def limit_name(self, *, chat: bool) -> str:
         """OpenAI's own newer models refuse the name that all others know."""

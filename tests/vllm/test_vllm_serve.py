@@ -124,6 +124,14 @@ def test_an_adapter_that_the_server_refuses(url: str, adapter: Path, tmp_path: P
         served.load_adapter(broken, settings(url))
 
 
+def test_it_is_asked_beforehand_whether_it_loads_adapters(url: str) -> None:
+    served = Served.look(NAME, settings(url))
+    served.require_adapters(settings(url), 8)
+    elsewhere = served._replace(url=f"{url}/elsewhere")  # where nothing is
+    with pytest.raises(EngineError, match=r"loads no adapter while it runs.* vllm serve tiny --enable-lora"):
+        elsewhere.require_adapters(settings(url), 8)
+
+
 def test_a_prompt_that_is_too_long_falls_out_alone(url: str, tmp_path: Path) -> None:
     engine = engine_of(url, tmp_path / "kept.jsonl")
     asked = [[*chats()[0]], [{"role": "user", "content": "cat " * 3000}], [*chats()[2]]]
