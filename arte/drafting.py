@@ -57,6 +57,7 @@ def elicit(run: Run) -> None:
         "elicit": settings,
         "teacher": run.models.teacher_identity,
         "drafts_in": run.recipe.teacher.drafts_in,
+        **run.models.teacher_engine,
         "seeds": digest(run.splits.seeds),
         "held_out": digest(run.held_out),
         "seed": run.recipe.seed,
@@ -221,6 +222,7 @@ def tailor(run: Run, arm: Arm, turn: int = 1) -> None:
         "elicit": elicit_settings,
         "align": run.done[stage_name("align", arm, "arte", turn)].fingerprint,
         "drafts_in": run.recipe.teacher.drafts_in,
+        **run.models.teacher_engine,
         "seeds": digest(run.splits.seeds),
         "held_out": digest(run.held_out),
         "seed": run.recipe.seed,
@@ -260,6 +262,7 @@ def scored_with(run: Run, recipe: Recipe) -> dict[str, object]:
         "student": run.student.sha256,
         "probes": digest(run.probes),
         "seed": recipe.seed,
+        **(run.models.student_engine if settings.score.startswith("icl") else {}),
     }
     if settings.score == "icl_accuracy":  # answers of this length, in these batches
         given["answers"] = recipe.evaluate.model_dump(include={"max_tokens", "batch_size"})

@@ -37,6 +37,23 @@ class RunModels:
         served = teacher.engine == "openai"
         return f"served {teacher.name}" if served or self.teacher is None else self.teacher.sha256
 
+    @property
+    def teacher_engine(self) -> dict[str, str]:
+        """What drafts depend on besides the weights; nothing where they are drawn by transformers, as they always
+        were."""
+        teacher = self.recipe.teacher
+        if teacher.engine == "transformers":
+            return {}
+        return {"engine": teacher.engine} | (
+            {"scheme": teacher.llama_cpp.scheme} if teacher.engine == "llama_cpp" else {}
+        )
+
+    @property
+    def student_engine(self) -> dict[str, str]:
+        """As teacher_engine, of what is asked of a student."""
+        engine = self.recipe.student.engine
+        return {} if engine == "transformers" else {"engine": engine}
+
     def _is_teacher(self, folder: Path) -> bool:
         return self.teacher is not None and folder == self.teacher.path
 

@@ -180,5 +180,6 @@ def evaluate(run: Run, arm: Arm) -> None:
         "evaluate": settings,
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
+        **run.models.student_engine,
     }
     run.stage(name, given, work)

@@ -1,7 +1,7 @@
 """What the paper's whole run on BIG-Bench Hard takes, by arithmetic: python benchmarks/paper_cost.py
 
 Counts are the paper's (arXiv 2406.19227, sections 3 and 4): 23 tasks, 250 questions with 4 rationales each, 40 probes,
-300 pairs a task, Llama-3-70B and Gemma-2B on 8 A100 80GB. Typical lengths and shares of the peak are assumptions, stated
+300 pairs a task, Llama-3-70B and Gemma-2B on 8 A100 80GB. Lengths and shares of the peak are assumptions, stated
 below; the paper itself says "about 1 day in total". Prints a table in Markdown, which docs/engines.md holds.
 """
 
