@@ -1,6 +1,9 @@
 """llama.cpp's answers beside those of the model that its file was made from."""
 
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +11,18 @@ import pytest
 from arte_export import converter, generate, gguf
 from arte_export.errors import DownloadFailed
 
+from arte.errors import EngineError
 from arte.generation import Prompt
+from arte.generation.kept_answers import KeptAnswers
 from arte.generation.llama_cpp import LlamaCppEngine
+from arte.generation.openai import OpenAIEngine
+from arte.generation.served import Served
 from arte.generation.transformers import TransformersEngine
 from arte.models import ModelFolder
-from arte.recipe_engines import LlamaCpp
+from arte.recipe_engines import LlamaCpp, Server
 from tests.cli import command
 from tests.cli.command import SMOKE
+from tests.engines.conftest import free_port, wait_for
 
 SETTINGS = LlamaCpp(parallel=4, threads=1)
 
@@ -88,6 +96,37 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
         assert found[token] / 20_000 == pytest.approx(share / 0.95, abs=0.015)
     assert generate.next_token(logits, None, None) == 1
     assert generate.next_token(logits, generate.Drawn(temperature=0, top_p=1.0, seeds=[0]), stream) == 1
+
+
+@pytest.fixture(scope="module")
+def server(llama: LlamaCppEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """llama-cpp-python's server of the same file."""
+    port, log = free_port(), tmp_path_factory.mktemp("llama") / "log.txt"
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(llama.file), "--model_alias", "taught"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "2048", "--n_threads", "1"]
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/v1/models", process, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+def test_its_server_gives_the_same_answers(server: str, llama: LlamaCppEngine, tmp_path: Path) -> None:
+    settings = Server(url=server, requests=4)
+    engine = OpenAIEngine(Served.look("taught", settings), settings, KeptAnswers(tmp_path / "kept.jsonl"))
+    chats = [[{"role": "user", "content": f"Ada has {number} cats. How many?"}] for number in range(10)]
+    found = engine.generate([Prompt(engine.render(chat)) for chat in chats], max_tokens=12, temperature=0.0)
+    here = llama.generate(prompts(llama, 10), max_tokens=12, temperature=0.0)
+    # It evaluates one prompt at a time, on top of what the last one left in its cache: sums round differently.
+    assert sum(one.text == other.text for one, other in zip(found, here, strict=True)) >= 8
+    assert [answer.tokens_in for answer in found] == [answer.tokens_in for answer in here]
+    [long] = engine.generate(
+        [Prompt(engine.render([{"role": "user", "content": "cat " * 3000}]))], max_tokens=12, temperature=0.0
+    )
+    assert long.finish == "too_long"
+    with pytest.raises(EngineError, match=r"serves no tought; did you mean taught\?"):
+        Served.look("tought", settings)
 
 
 @pytest.mark.slow
