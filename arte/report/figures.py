@@ -25,8 +25,8 @@ _ARM_COLOURS = {"arte": FIRST, "verified": SECOND, "unaligned": SECOND, "untrain
 _ARM_MARKERS = {"arte": "o", "verified": "s", "unaligned": "v", "untrained": "D"}
 _ARM_DASHES = {"arte": "-", "verified": "--", "unaligned": "-.", "untrained": ":"}
 _FATES = ("accepted", *REASONS)
-_FATE_COLOURS = dict(zip(_FATES, (FIRST, "#0b0b00", "#0b0b01", "#0b0b02", "#0b0b03"), strict=True))
-_FATE_HATCHES = dict(zip(_FATES, ("", "////", "....", "\\\\\\\\", "xxxx"), strict=True))
+_FATE_COLOURS = dict(zip(_FATES, (FIRST, "#0b0b00", "#0b0b01", "#0b0b02", "#0b0b03", "#0b0b04"), strict=True))
+_FATE_HATCHES = dict(zip(_FATES, ("", "////", "....", "\\\\\\\\", "xxxx", "oo"), strict=True))
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -39,6 +39,7 @@ _VARIABLES = {
     "#0b0b01": "--lost-2",
     "#0b0b02": "--lost-3",
     "#0b0b03": "--lost-4",
+    "#0b0b04": "--lost-5",
 }
 _WIDTH_INCHES = 5.8
 _STYLE: dict[Any, Any] = {

@@ -157,7 +157,8 @@ def test_scales_of_the_wrong_kind(tmp_path: Path, bad: str) -> None:
 
 def test_a_missing_section_says_what_it_holds(tmp_path: Path) -> None:
     assert told(tmp_path, "task: {name: starter}\nteacher: {name: a}\n", []) == [
-        "student: missing, expected a section with name, source, revision, dtype, drafts_in, trust_remote_code"
+        "student: missing, expected a section with name, source, revision, dtype, drafts_in, trust_remote_code, "
+        "engine, vllm"
     ]
 
 
