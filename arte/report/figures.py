@@ -125,11 +125,15 @@ def losses(teachers: Sequence[TeacherData]) -> str:
     """Shares of drafts accepted and lost by reason, a bar for each teacher."""
     from matplotlib.patches import Patch
 
+    # Seldom, and a sixth entry does not fit into the legend's line.
+    too_long = any(teacher.rejected.too_long for teacher in teachers)
+    fates = [name for name in _FATES if name != "too_long" or too_long]
+
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
         for place, teacher in enumerate(teachers):
             left = 0.0
-            for name in _FATES:
+            for name in fates:
                 count = teacher.accepted if name == "accepted" else getattr(teacher.rejected, name)
                 width = 100 * count / teacher.drafted
                 axes.barh(
@@ -146,12 +150,17 @@ def losses(teachers: Sequence[TeacherData]) -> str:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("share of drafts, %")
         handles = [
-            Patch(facecolor=_FATE_COLOURS[name], hatch=_FATE_HATCHES[name], edgecolor=PAPER, label=name)
-            for name in _FATES
+            Patch(
+                facecolor=_FATE_COLOURS[name],
+                hatch=_FATE_HATCHES[name],
+                edgecolor=PAPER,
+                label=name.replace("_", " "),
+            )
+            for name in fates
         ]
         figure.legend(
-            handles=handles, loc="outside upper left", ncols=5, frameon=False, handlelength=1.1, handleheight=1.0,
-            columnspacing=1.2, handletextpad=0.5,
+            handles=handles, loc="outside upper left", ncols=5 if len(fates) < 6 else 3, frameon=False,
+            handlelength=1.1, handleheight=1.0, columnspacing=1.2, handletextpad=0.5,
         )  # fmt: skip
 
     said = "; ".join(
