@@ -45,7 +45,7 @@ class FaultProxy(ThreadingHTTPServer):
 
 
 @contextmanager
-def proxy(target: str, faults: Iterable[Fault], slow_s: float = 3.0) -> Iterator[FaultProxy]:
+def proxy(target: str, faults: Iterable[Fault], slow_s: float = 9.0) -> Iterator[FaultProxy]:
     server = FaultProxy(target, slow_s)
     server.faults = iter(faults)
     threading.Thread(target=server.serve_forever, daemon=True).start()

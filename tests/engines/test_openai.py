@@ -31,7 +31,7 @@ def ask(engine: OpenAIEngine | TransformersEngine, count: int, temperature: floa
 def engine_of(
     server: RunningServer, url: str, kept: Path, tokenizer: object = None, requests: int = 4, attempts: int = 6
 ) -> OpenAIEngine:
-    settings = Server(url=url, requests=requests, attempts=attempts, timeout_s=2.0)
+    settings = Server(url=url, requests=requests, attempts=attempts, timeout_s=6.0)
     return OpenAIEngine(Served.look(server.model, settings), settings, KeptAnswers(kept), tokenizer)
 
 
@@ -114,7 +114,7 @@ def test_waits_as_long_as_the_server_says(server: RunningServer, tmp_path: Path)
         engine = engine_of(server, between.url, tmp_path / "kept.jsonl")
         start = time.monotonic()
         ask(engine, 1)
-        assert 0.05 <= time.monotonic() - start < 2.0
+        assert 0.05 <= time.monotonic() - start < 5.0
         assert list(between.bodies.values()) == [2]
 
 
