@@ -12,7 +12,7 @@ from arte.jsonl import RowLog
 from arte.recipe import StageName
 from arte.recipe_engines import Limits
 from arte.rows import Row
-from arte.stage_record import Given, StageRecord, read, stage_of
+from arte.stage_record import Given, StageRecord, last_written, read, stage_of
 
 FILE = "ledger.jsonl"
 
@@ -101,7 +101,7 @@ def seconds_taken(run: Path) -> float:
     """By all stages on disk, those that were cut short up to their last written file."""
     whole = [record for path in run.rglob("stage.json") if (record := read(path, StageRecord)) is not None]
     begun = [(given, path.parent) for path in run.rglob("given.json") if (given := read(path, Given)) is not None]
-    return sum(record.seconds for record in whole) + sum(given.seconds_until(_written(at)) for given, at in begun)
+    return sum(record.seconds for record in whole) + sum(given.seconds_until(last_written(at)) for given, at in begun)
 
 
 def by_stage(calls: list[Call]) -> dict[tuple[StageName, str, str], Call]:
@@ -118,10 +118,6 @@ def by_stage(calls: list[Call]) -> dict[tuple[StageName, str, str], Call]:
 
 
 COUNTED = ("requests", "tokens_in", "tokens_out", "too_long", "seconds", "money")
-
-
-def _written(folder: Path) -> float:
-    return max((path.lstat().st_mtime for path in folder.rglob("*")), default=0.0)
 
 
 def _stops(limit: str, most: str, spent: str, stage: str, more: str) -> str:

@@ -205,7 +205,11 @@ def table(recipe: Recipe) -> "Table":
     made.caption = (
         f"memory {'?' if memory is None else f'{memory / 2**30:.1f} GiB'}, "
         f"disk {'?' if disk is None else f'{disk / 2**30:.1f} GiB'}, "
-        + (f"money {money(recipe):.4g}" if served(recipe) else "money 0 (models run on this machine)")
+        + (
+            f"money {sum(row['money'] for row in every):.4g}"
+            if served(recipe)
+            else "money 0 (models run on this machine)"
+        )
         + "".join(f"\n{line}" for line in beyond(recipe, every))
     )
     return made
@@ -214,11 +218,6 @@ def table(recipe: Recipe) -> "Table":
 def served(recipe: Recipe) -> bool:
     """Whether the teacher is one on a server."""
     return recipe.teacher.engine == "openai"
-
-
-def money(recipe: Recipe) -> float:
-    """What servers will charge."""
-    return float(sum(row["money"] for row in rows(recipe)))
 
 
 def beyond(recipe: Recipe, every: list[dict[str, Any]]) -> list[str]:

@@ -96,6 +96,11 @@ def versions() -> dict[str, str]:
     return {"arte": __version__, "python": platform.python_version(), **machine.versions()}
 
 
+def last_written(folder: Path) -> float:
+    """When a file below was last written, in seconds since the epoch: the end of a killed session, nearly."""
+    return max((path.lstat().st_mtime for path in folder.rglob("*")), default=0.0)
+
+
 def peak_rss_bytes() -> int:
     """The most memory that this process has held since it began."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes on Linux, bytes on macOS

@@ -28,6 +28,7 @@ from arte.stage_record import (
     Given,
     StageRecord,
     fingerprint,
+    last_written,
     peak_rss_bytes,
     read,
     stage_of,
@@ -110,7 +111,7 @@ class Workspace:
         begun = read(partial / _GIVEN, Given)
         resumed = begun is not None and begun.fingerprint == this.fingerprint
         if begun is not None and resumed:
-            this = begun.model_copy(update={"seconds_before": begun.seconds_until(_last_written(partial))})
+            this = begun.model_copy(update={"seconds_before": begun.seconds_until(last_written(partial))})
         else:
             _remove(partial)
             partial.mkdir()
@@ -147,11 +148,6 @@ def _publish(partial: Path, whole: Path, old: Path) -> None:
 
 def _finished(record: StageRecord, path: Path, kept: bool) -> Finished:
     return Finished(**dict(record), path=path, kept=kept)
-
-
-def _last_written(folder: Path) -> float:
-    """When a file below was last written, in seconds since the epoch: the end of a killed session, nearly."""
-    return max((path.lstat().st_mtime for path in folder.rglob("*")), default=0.0)
 
 
 def _remove(folder: Path) -> None:

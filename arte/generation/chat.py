@@ -11,3 +11,9 @@ def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
     asked = list(messages[:-1] if begun else messages)
     return str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)) + begun
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of text that is rendered already: nothing is put in front or behind."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids

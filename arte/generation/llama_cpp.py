@@ -11,7 +11,7 @@ from typing import Any
 from arte_export import generate
 
 from arte.generation import TOO_LONG, Answer, Message, Prompt
-from arte.generation.chat import chat_text
+from arte.generation.chat import chat_text, text_ids
 from arte.recipe_engines import LlamaCpp
 
 
@@ -62,5 +62,4 @@ class LlamaCppEngine:
         return answers
 
     def _fits(self, prompt: Prompt, max_tokens: int) -> bool:
-        ids = self.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
-        return self.longest is None or len(ids) + max_tokens <= self.longest
+        return self.longest is None or len(text_ids(self.tokenizer, prompt.text)) + max_tokens <= self.longest

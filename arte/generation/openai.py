@@ -11,6 +11,7 @@ key, its model) ends the stage at once. Where one row fails for good, those unde
 import asyncio
 import json
 import threading
+import weakref
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ class OpenAIEngine:
         # A thread of its own: an event loop may run in the caller's (a notebook's does).
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="openai-engine", daemon=True).start()
+        weakref.finalize(self, self.loop.call_soon_threadsafe, self.loop.stop)
 
     def render(self, messages: Sequence[Message]) -> str:
         """The chat as `generate` takes it: in words, or as JSON where the server puts it into words."""
@@ -106,7 +108,9 @@ class OpenAIEngine:
             return known
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(Again),
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(self.settings.attempts), _is_set(failed)),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.settings.attempts), tenacity.stop_when_event_set(failed)
+            ),
             wait=_wait,
             reraise=True,
         )
@@ -155,7 +159,3 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.after_s if isinstance(error, Again) else None
     return tenacity.wait_random_exponential(min=0.2, max=LONGEST_WAIT_S)(state) if asked is None else asked
-
-
-def _is_set(event: threading.Event) -> Any:
-    return tenacity.stop_when_event_set(event)

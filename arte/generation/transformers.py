@@ -13,7 +13,7 @@ import torch
 
 from arte.generation import TOO_LONG, Answer, Continuation, Finish, Message, Prompt, Scored
 from arte.generation.cache import GrowingCache
-from arte.generation.chat import chat_text
+from arte.generation.chat import chat_text, text_ids
 from arte.generation.prefix import Batch, common_prefix, pad_left, run_prefix, starts_of
 from arte.generation.sampling import draw
 
@@ -138,8 +138,7 @@ class TransformersEngine:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of text that is rendered already."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return text_ids(self.tokenizer, text)
 
     def _read(self, batch: Batch, shared: int, cache: GrowingCache) -> torch.Tensor:
         """Runs the prompts' own tokens, some of every row at a time; gives the logits of the last."""

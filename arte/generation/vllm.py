@@ -3,6 +3,7 @@
 Requests that give prompts as token ids are cut into tokens here, so that they are those of the other engines.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from arte import machine
 from arte.errors import EngineError
 from arte.generation import TOO_LONG, Answer, Continuation, Message, Prompt, Scored
-from arte.generation.chat import chat_text
+from arte.generation.chat import chat_text, text_ids
 from arte.models.folder import context_tokens
 from arte.recipe_engines import Vllm
 
@@ -64,7 +65,7 @@ class VllmEngine:
         stop: Sequence[str] = (),
     ) -> list[Answer]:
         """Continues all prompts, in order (see Engine)."""
-        rows = [self._ids(prompt.text) for prompt in prompts]
+        rows = [text_ids(self.tokenizer, prompt.text) for prompt in prompts]
         fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]
         sampling = [
             self._sampling(
@@ -93,7 +94,8 @@ class VllmEngine:
         A position that is read from the cache has no log-probability: where a text itself is in there, it is computed
         again without the cache.
         """
-        prompts, texts = [self._ids(each.prompt) for each in asked], [self._ids(each.text) for each in asked]
+        prompts = [text_ids(self.tokenizer, each.prompt) for each in asked]
+        texts = [text_ids(self.tokenizer, each.text) for each in asked]
         rows = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
         found: list[list[float] | None] = [None] * len(rows)
         self.model.reset_prefix_cache()
@@ -125,15 +127,9 @@ class VllmEngine:
             )
         )
 
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
 
 def _rank(adapter: Path) -> int:
     """The smallest rank that vLLM is made for and that holds the adapter's. Raises EngineError."""
-    import json
-
     rank = int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
     for held in (1, 8, 16, 32, 64, 128, 256, 320, 512):
         if rank <= held:

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from arte_export.measurement import InterToken, Swept, Test
 from pydantic import BaseModel, ConfigDict, Field
 
+from arte.ledger import Call
 from arte.recipe import Arm
 from arte.report.statistics import Spread
 
@@ -54,20 +55,6 @@ class Stage(Part):
     tokens_in: int | None = None
     tokens_out: int | None = None
     peak_rss_bytes: int | None = None
-
-
-class Spent(Part):
-    """What one engine did for one stage; money in the currency of the recipe's prices."""
-
-    stage: str
-    engine: str
-    model: str
-    requests: int
-    tokens_in: int
-    tokens_out: int
-    too_long: int
-    seconds: float
-    money: float
 
 
 class Planned(OpenPart):
@@ -302,7 +289,7 @@ class Report(BaseModel):
     """The arm whose student was exported."""
     stages: list[Stage]
     plan: list[Planned]
-    ledger: list[Spent] = []
+    ledger: list[Call] = []
     """By stage and engine, all processes of the run together; what was thrown away and done again counts too."""
     data: Data | None
     preference: Preference | None

@@ -16,7 +16,6 @@ from arte.report.contract import (
     Models,
     Planned,
     Report,
-    Spent,
     Stage,
     Verdict,
 )
@@ -54,7 +53,7 @@ def gather(run: Path) -> Report:
         student_arm=student_arm,
         stages=_stages(run),
         plan=parsed(run / "plan.json", Planned),
-        ledger=[Spent(**call.model_dump()) for call in by_stage(calls_of(run)).values()],
+        ledger=list(by_stage(calls_of(run)).values()),
         data=data_of(run, recipe),
         preference=preference_of(run, recipe),
         examples=examples_of(run),
