@@ -66,11 +66,14 @@ def serve(model: Path, folder: Path) -> Iterator[RunningServer]:
             [*command, "--device", "cpu", "--dtype", "float32"], stdout=log, stderr=log, env=environment
         )
         try:
-            wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log.txt")
+            wait_for(f"http://127.0.0.1:{port}/v1/models", process, folder / "log.txt")
             yield RunningServer(f"http://127.0.0.1:{port}/v1", str(model))
         finally:
+            died = process.poll()
             process.terminate()
             process.wait(30)
+    if died is not None:
+        pytest.fail(f"the server ended by itself ({died}): {(folder / 'log.txt').read_text(errors='replace')[-3000:]}")
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 240) -> None:

@@ -96,10 +96,16 @@ class _Handler(BaseHTTPRequestHandler):
         there = urlsplit(self.server.target)
         connection = http.client.HTTPConnection(there.hostname or "", there.port, timeout=60)
         path = self.path.replace("/v1", there.path, 1)
-        connection.request(self.command, path, body, {"content-type": "application/json"})
-        answer = connection.getresponse()
-        said = answer.read()
-        connection.close()
+        try:
+            connection.request(self.command, path, body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            message = f"behind the proxy, {self.server.target} fails: {error!r}"
+            self._send(502, json.dumps({"error": {"message": message, "type": "x"}}).encode())
+            return
+        finally:
+            connection.close()
         if answer.status == 200 and fault in ("no_choices", "no_usage", "other_model"):
             document = json.loads(said)
             document |= {"no_choices": {"choices": []}, "no_usage": {"usage": None}}.get(fault, {"model": "another"})
