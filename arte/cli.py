@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from arte import cli_bench
+from arte import cli_bench, cli_task
 from arte.errors import READER_ERRORS
 
 app = typer.Typer(
@@ -133,7 +133,7 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL_OR_FILE", help="A hub id, a model folder, a .gguf file or an ONNX folder.")
     ],
-    task: Annotated[str, typer.Option(help="A task that `arte tasks` lists.")] = "starter",
+    task: Annotated[str, typer.Option(help="A task that `arte tasks` lists, or a task's folder.")] = "starter",
     data: Annotated[str | None, typer.Option(help="A folder with train.jsonl and test.jsonl, no hub.")] = None,
     test: Annotated[int | None, typer.Option(help="How many test items; all without it.", min=1)] = None,
     shots: Annotated[int, typer.Option(help="Gold examples in front of each item.", min=0)] = 0,
@@ -228,6 +228,7 @@ def recipes() -> None:
 
 
 app.command()(cli_bench.devices)
+app.add_typer(cli_task.app, name="task")
 
 
 @app.command()

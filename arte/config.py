@@ -46,6 +46,11 @@ class _File(NamedTuple):
     problems: list[str]
 
     @property
+    def name(self) -> str:
+        """The recipe's: the file's, or the folder's of a recipe.yaml."""
+        return self.path.resolve().parent.name if self.path.stem == "recipe" else self.path.stem
+
+    @property
     def where(self) -> str:
         here = Path.cwd()
         return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
@@ -64,6 +69,11 @@ def about(name: str) -> str:
     """What a recipe that comes with ARTE is for, and its scales, in a line."""
     file = _read(name)
     return f"{file.common.values.get('about', '')} ({', '.join(file.scales) or 'one scale'})".strip()
+
+
+def scales_of(name_or_path: str | Path) -> list[str]:
+    """The scales of a recipe; of a file without any, `starter`. Raises UnknownName, RecipeError."""
+    return list(_read(name_or_path).scales) or ["starter"]
 
 
 def load_recipe(name_or_path: str | Path, scale: str = "auto", overrides: Sequence[str] = ()) -> Recipe:
@@ -86,10 +96,10 @@ def load_with_reason(
         known(f"scale of {file.where}", chosen, tuple(file.scales))
     typed, found = _overrides(overrides)
     found = [*file.problems, *found]
-    recipe, faults = _build(_merged(file.at(chosen), typed), file.path.stem, chosen)
+    recipe, faults = _build(_merged(file.at(chosen), typed), file.name, chosen)
     for other in file.scales:
         if other != chosen:
-            _, more = _build(file.at(other), file.path.stem, other)
+            _, more = _build(file.at(other), file.name, other)
             more = [fault for fault in more if ": missing, " not in fault]  # an override may be meant to give it
             faults += [fault if "(line " in fault else f"{fault} (scale {other})" for fault in more]
     found += [fault for fault in dict.fromkeys(faults) if fault not in found]
@@ -193,7 +203,7 @@ def _read(name_or_path: str | Path) -> _File:
     document = _document(path)
     found = list(document.problems)
     origins = {key: f"line {line}" for key, line in document.lines.items()}
-    values = dict(document.values)
+    values = _placed(dict(document.values), path.parent)
     for key in ("name", "scale"):
         if key in values:
             del values[key]
@@ -213,7 +223,7 @@ def _read(name_or_path: str | Path) -> _File:
             found.append(f"scales.{scale}: found {problems.shown(settings)}, expected a section of settings{here}")
         else:
             below = {key[2:]: line for key, line in origins.items() if key[:2] == ("scales", scale)}
-            layers[scale] = _Layer(settings or {}, below)
+            layers[scale] = _Layer(_placed(settings or {}, path.parent), below)
     return _File(path, _Layer(values, origins), layers, found)
 
 
@@ -250,7 +260,15 @@ def _overrides(overrides: Sequence[str]) -> tuple[_Layer, list[str]]:
             for key in reversed(path):
                 value = {key: value}
             layer = _merged(layer, _Layer(value, {path: "command line"}))
-    return layer, found
+    return _Layer(_placed(layer.values, Path.cwd()), layer.origins), found
+
+
+def _placed(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings with a task's folder (`.`, `./x`, `../x`) found from `folder`: a run goes on from anywhere."""
+    name = values["task"].get("name") if isinstance(values.get("task"), dict) else None
+    if not isinstance(name, str) or not (name in (".", "..") or name.startswith(("./", "../"))):
+        return values
+    return {**values, "task": {**values["task"], "name": str((folder / name).resolve())}}
 
 
 def _merged(under: _Layer, over: _Layer) -> _Layer:

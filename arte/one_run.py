@@ -51,7 +51,8 @@ class Run:
             self.ledger.allow(name)
             return work(folder)
 
-        finished = self.workspace.stage(name, plain(given), within_limits)
+        task = {"task": self.task.identity} if self.task.identity else {}
+        finished = self.workspace.stage(name, plain({**given, **task}), within_limits)
         self.done[name] = finished
         kept = " (kept from before)" if finished.kept else ""
         self.say(f"{name:9s} {finished.seconds:7.1f} s{kept}")

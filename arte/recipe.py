@@ -53,7 +53,7 @@ Style = Literal["steps", "brief", "equations", "child"]
 
 
 class Task(Settings):
-    name: str = Field("gsm8k", description="A task that `arte tasks` lists.")
+    name: str = Field("gsm8k", description="A task that `arte tasks` lists, or a folder with a task.yaml.")
     data: str | None = Field(
         None, description="A folder with train.jsonl and test.jsonl instead of the hub (tasks that have data)."
     )

@@ -79,7 +79,7 @@ class IclAccuracy:
             answers = self.engine.generate(some, max_tokens=self.max_tokens, temperature=0.0)
             said += [answer.text for answer in answers]
         right = [
-            float(self.task.strict(text) == probe.answer)
+            float(self.task.right(self.task.strict(text), probe.answer))
             for text, probe in zip(said, [*asked] * len(examples), strict=True)
         ]
         return [right[start : start + len(asked)] for start in range(0, len(right), len(asked))]

@@ -145,8 +145,9 @@ class Drafting:
         rows = []
         for question, drafts in zip(questions, parsed, strict=True):
             styles: list[str] = [asked or "naive" for asked in self.styles[: len(drafts)]]
-            if question.solution is not None:  # one solution more, and one vote for its answer
-                drafts.append((question.solution, question.target))
+            # One solution more, and one vote for its answer.
+            if question.solution is not None or not self.task.explains:
+                drafts.append((question.solution or "", question.target))
                 styles.append(DRAFTED)
             checks = check_rationales(self.task, drafts)
             for number, (label, (solution, found), check) in enumerate(zip(styles, drafts, checks, strict=True)):

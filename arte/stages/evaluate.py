@@ -68,8 +68,8 @@ def evaluate(
                 text=text,
                 strict=strict,
                 flexible=flexible,
-                strict_correct=strict == item.answer,
-                flexible_correct=flexible == item.answer,
+                strict_correct=task.right(strict, item.answer),
+                flexible_correct=task.right(flexible, item.answer),
             )
         )
     kept = {name: results.get(name) for name in ("results", "n-samples", "higher_is_better", "versions")}
@@ -111,8 +111,8 @@ def _lm_eval(task: Task, documents: list[dict[str, Any]], answer: Answering, set
 
     def score(document: dict[str, Any], answers: list[str]) -> dict[str, float]:
         return {
-            "strict-match": float(task.strict(answers[0]) == document["gold"]),
-            "flexible-extract": float(task.flexible(answers[0]) == document["gold"]),
+            "strict-match": float(task.right(task.strict(answers[0]), document["gold"])),
+            "flexible-extract": float(task.right(task.flexible(answers[0]), document["gold"])),
         }
 
     config = {

@@ -55,7 +55,12 @@ def discriminating_probes(
                 loaded = name, respondents[name]()
             answers = _answers(loaded[1], validation, seeds[:shots], task, batch_size, max_tokens)
             log.append_batch([
-                Response(respondent=name, shots=shots, item_id=item.id, correct=task.strict(text) == item.answer)
+                Response(
+                    respondent=name,
+                    shots=shots,
+                    item_id=item.id,
+                    correct=task.right(task.strict(text), item.answer),
+                )
                 for item, text in zip(validation, answers, strict=True)
             ])  # fmt: skip
             told(len(log.rows))

@@ -1,10 +1,16 @@
 """What is taught: where a task's items come from, how teacher and student are asked, how answers are read.
 
+A task has a name that is known here, or is a folder with a task.yaml (arte.tasks.folder_task).
+
 task = tasks.load("starter")
 seeds, probes, test, unseen = task.splits(recipe.Task(name="starter"), seed=0)
 """
 
+from pathlib import Path
+
 from arte.errors import UnknownName
+from arte.tasks.definition import FILE
+from arte.tasks.folder_task import FolderTask
 from arte.tasks.gsm8k import Gsm8k
 from arte.tasks.starter import Starter
 from arte.tasks.task import Draft, Message, Splits, Task
@@ -16,7 +22,12 @@ NAMES = tuple(_TASKS)
 
 
 def load(name: str) -> Task:
-    """The task called `name`. Raises UnknownName."""
-    if name not in _TASKS:
-        raise UnknownName("task", name, NAMES)
-    return _TASKS[name]()
+    """The task called `name`, or that of a folder. Raises UnknownName, and DataError where the folder's is broken."""
+    if name in _TASKS:
+        return _TASKS[name]()
+    folder = Path(name).expanduser()
+    if (folder / FILE).is_file():
+        return FolderTask(folder)
+    if folder.is_dir():
+        raise UnknownName(f"task (the folder {folder} has no {FILE})", name, NAMES)
+    raise UnknownName("task", name, NAMES)

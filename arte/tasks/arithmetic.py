@@ -29,8 +29,18 @@ class Arithmetic:
 
     strict = staticmethod(answers.strict)
     flexible = staticmethod(answers.flexible)
-    equations_hold = staticmethod(equations_hold)
-    reaches = staticmethod(reaches)
+    explains = True
+    identity = ""
+
+    def right(self, found: str | None, gold: str) -> bool:
+        return found == gold
+
+    def fault(self, solution: str, answer: str) -> str | None:
+        """An equation that does not hold, or that none has the answer as its result: it is only said."""
+        false = equations_hold(solution)
+        if false is not None:
+            return f"does not hold: {false}"
+        return None if reaches(solution, answer) else f"no equation gives {answer}: it is only said"
 
     def varied(self, example: Example, seeds: Sequence[Item], draw: random.Random) -> Example:
         usual = numbers_of(seed.question for seed in seeds)

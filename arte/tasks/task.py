@@ -41,25 +41,31 @@ class Task(Protocol):
     """One sentence for `arte tasks`."""
     data_source: str
     licence: str
+    explains: bool
+    """Whether a reply is a solution and then the answer; else it is the answer alone."""
+    identity: str
+    """Of a task that is given in files: changes with anything that prompts or checks depend on. Empty where they come
+    with ARTE."""
 
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """The items. Raises DataError where there is no data, or not enough of it."""
         ...
 
     def strict(self, text: str) -> str | None:
-        """The normalised answer behind the last `#### `, or None (metric `strict-match`)."""
+        """The normalised answer where the task wants it to stand, or None (metric `strict-match`)."""
         ...
 
     def flexible(self, text: str) -> str | None:
-        """The normalised last number of the text, or None (metric `flexible-extract`)."""
+        """The normalised last answer anywhere in the text, or None (metric `flexible-extract`)."""
         ...
 
-    def equations_hold(self, text: str) -> str | None:
-        """None where every equation of the text holds, else the first that fails, as `3 * 4 = 13`."""
+    def right(self, found: str | None, gold: str) -> bool:
+        """Whether an answer that was read is as good as the gold one; both normalised."""
         ...
 
-    def reaches(self, text: str, answer: str) -> bool:
-        """Whether a solution works out this normalised answer, and does not just say it."""
+    def fault(self, solution: str, answer: str) -> str | None:
+        """What is wrong with a solution of this normalised answer, in a few words; None where nothing can be said
+        against it."""
         ...
 
     def varied(self, example: Example, seeds: Sequence[Item], draw: random.Random) -> Example:

@@ -8,6 +8,7 @@ from arte import recipe, tasks
 from arte.recipe import Style
 from arte.rows import Item
 from arte.tasks import Draft
+from arte.tasks.equations import equations_hold
 from arte.tasks.styles import EXAMPLES, STYLES
 
 TASK = tasks.load("starter")
@@ -125,7 +126,7 @@ def test_each_style_asks_differently_and_shows_a_right_example() -> None:
         shown = [message["content"] for message in prompt if message["role"] == "assistant"]
         assert [TASK.strict(text) for text in shown] == [example.answer for example in EXAMPLES] == ["72", "15", "6"]
         assert [text.count(" = ") for text in shown] == [1, 2, 3]
-        assert all(TASK.equations_hold(text) is None for text in shown)
+        assert all(equations_hold(text) is None for text in shown)
         prompts.append(str(prompt))
     assert len(set(prompts)) == 4
 
@@ -137,7 +138,7 @@ def test_the_naive_prompt_erases_the_style() -> None:
     assert all(manner.instruction not in str(prompt) for manner in STYLES.values())
     shown = [message["content"] for message in prompt if message["role"] == "assistant"]
     assert [TASK.strict(text) for text in shown] == ["15", "6"]
-    assert all(TASK.equations_hold(text) is None for text in shown)
+    assert all(equations_hold(text) is None for text in shown)
     assert prompt[-1]["content"] == "How many?\nEnd with a line of #### and the answer."
 
 

@@ -1,0 +1,169 @@
+"""Tasks that are given by a definition: how teacher and student are asked, how replies are read.
+
+The teacher is shown a list of items that begins with seeds, and goes on with it, as in arte.tasks.arithmetic; here
+items may have several lines. An item is `Example N:` and its text, `Solution:` where there is one, and `Answer:`.
+"""
+
+import functools
+import random
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from arte.errors import DataError
+from arte.generation import Message
+from arte.recipe import Style
+from arte.rows import Example, Item
+from arte.tasks.answer_kinds import Number
+from arte.tasks.definition import Definition, reader
+from arte.tasks.equations import equations_hold
+from arte.tasks.task import Draft
+
+SHOWN = 3
+"""Gold items in front of a question whose solution or answer is asked for."""
+STYLES: dict[Style, str] = {
+    "steps": "Work it out in numbered steps, each with its reason.",
+    "brief": "Explain it in one short sentence.",
+    "equations": "Explain it in short notes and symbols only, without sentences.",
+    "child": "Explain it in a friendly way, as to a small child.",
+}
+NAIVE = "Work it out step by step."
+
+_HEADING = re.compile(r"^Example \d+:[ \t]*\n?", re.M)
+_LABEL = re.compile(r"^(Solution|Answer):[ \t]*", re.M)
+
+
+class DefinedTask:
+    """What tasks of a definition share; where their items come from is their own."""
+
+    def __init__(
+        self, name: str, definition: Definition, folder: Path, identity: str, examples: Callable[[], list[Item]]
+    ) -> None:
+        """`folder`: where a program of the task's own stands. `identity`: changes with anything that prompts or checks
+        depend on. `examples` gives gold items that the teacher may be shown with any question; it is asked once.
+        """
+        self.name = name
+        self.definition = definition
+        self.about = definition.about
+        self.licence = definition.licence
+        self.explains = definition.fields.rationale is not None
+        self.identity = identity
+        self.examples = functools.cache(examples)
+        self.reader = reader(definition, folder)
+
+    def strict(self, text: str) -> str | None:
+        """The answer behind the last mark, on its line; without solutions the whole text is the answer."""
+        if self.explains:
+            _, mark, text = text.rpartition(self.definition.mark)
+            if not mark:
+                return None
+            text = text.split("\n", 1)[0]
+        return self.reader.read(text)
+
+    def flexible(self, text: str) -> str | None:
+        return self.reader.find(text)
+
+    def right(self, found: str | None, gold: str) -> bool:
+        return self.reader.right(found, gold)
+
+    def fault(self, solution: str, answer: str) -> str | None:
+        """Where answers are numbers, an equation that does not hold; else None."""
+        false = equations_hold(solution) if isinstance(self.reader, Number) else None
+        return None if false is None else f"does not hold: {false}"
+
+    def varied(self, example: Example, seeds: Sequence[Item], draw: random.Random) -> Example:
+        """The example itself: nothing is known of its numbers."""
+        return example
+
+    def exercises(self, count: int, seeds: Sequence[Item], draw: random.Random) -> list[Example]:
+        """Raises DataError where there should be some."""
+        if count:
+            raise DataError(f"task {self.name}: has no exercises; set distill.exercises and distill.rehearsed to 0")
+        return []
+
+    def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
+        parts = "its solution and answer" if self.explains else "its answer"
+        request = f"Write {len(seeds) + count} different {self.definition.things}, each with {parts}."
+        if self.definition.instruction:
+            request += f"\nWhat is asked of each: {self.definition.instruction}"
+        listed = _listed([Draft(seed.question, seed.rationale or None, seed.answer) for seed in seeds], 1)
+        return [
+            {"role": "user", "content": request},
+            {"role": "assistant", "content": "\n\n".join([*listed, _heading(len(seeds) + 1)])},
+        ]
+
+    def question_stop(self, seeds: int, count: int) -> str:
+        return f"\n{_heading(seeds + count + 1)}"
+
+    def question_reply(self, prompt: list[Message], questions: Sequence[Draft]) -> str:
+        opening = prompt[-1]["content"]
+        first = len(_HEADING.findall(opening))
+        return opening.removesuffix(_heading(first)) + "\n\n".join(_listed(questions, first))
+
+    def parse_questions(self, text: str) -> list[Draft]:
+        headings = list(_HEADING.finditer(text))
+        ends = [*(heading.start() for heading in headings), len(text)][1:]
+        drafts = [self._read(text[heading.end() : end]) for heading, end in zip(headings, ends, strict=True)]
+        return [draft for draft in drafts if draft.question]
+
+    def rationale_prompt(self, question: str, style: Style | None) -> list[Message]:
+        system = [self.definition.instruction] if self.definition.instruction else []
+        if self.explains:
+            manner = NAIVE if style is None else self.definition.styles.get(style, STYLES[style])
+            system += [manner, f"End with a line of {self.definition.mark.strip()} and the answer."]
+        messages: list[Message] = [{"role": "system", "content": " ".join(system)}] if system else []
+        for example in self.examples()[:SHOWN]:
+            messages += [
+                {"role": "user", "content": example.question},
+                {"role": "assistant", "content": self.completion(example.rationale, example.answer)},
+            ]
+        return [*messages, {"role": "user", "content": question}]
+
+    def parse_rationale(self, text: str) -> tuple[str, str | None]:
+        if not self.explains:
+            return "", self.strict(text) or self.flexible(text)
+        solution, mark, behind = text.rpartition(self.definition.mark)
+        if not mark:
+            return text.strip(), self.flexible(text)
+        return solution.strip(), self.reader.read(behind.split("\n", 1)[0])
+
+    def student_prompt(self, question: str) -> list[Message]:
+        asked = f"{self.definition.instruction}\n\n{question}" if self.definition.instruction else question
+        return [{"role": "user", "content": asked}]
+
+    def completion(self, rationale: str, answer: str) -> str:
+        return f"{rationale}\n{self.definition.mark}{answer}" if self.explains else answer
+
+    @property
+    def answer_schema(self) -> dict[str, Any] | None:
+        """JSON Schema of a reply that is nothing but an answer, where there is one."""
+        return None if self.explains else self.reader.schema
+
+    def _read(self, block: str) -> Draft:
+        """An item's text, from behind its heading to the next."""
+        labels = list(_LABEL.finditer(block))
+        ends = [*(label.start() for label in labels), len(block)]
+        parts: dict[str, str] = {}
+        for label, end in zip(labels, ends[1:], strict=True):
+            parts.setdefault(label[1], block[label.end() : end].strip())
+        answer = parts.get("Answer")
+        target = None if answer is None else self.reader.read(answer)
+        return Draft(block[: ends[0]].strip(), parts.get("Solution") or None, target)
+
+
+def _heading(number: int) -> str:
+    return f"Example {number}:"
+
+
+def _listed(drafts: Sequence[Draft], first: int) -> list[str]:
+    return [
+        "\n".join(
+            [
+                f"{_heading(number)} {draft.question}",
+                *([f"Solution: {draft.solution}"] if draft.solution else []),
+                *([f"Answer: {draft.target}"] if draft.target is not None else []),
+            ]
+        )
+        for number, draft in enumerate(drafts, start=first)
+    ]

@@ -1,0 +1,103 @@
+"""Rows of a data file, each with the words that locate it in a message: `seeds.jsonl:12`."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from arte.errors import DataError
+
+KINDS = (".jsonl", ".csv", ".tsv", ".parquet")
+
+
+class Located(NamedTuple):
+    """A row and where it stands."""
+
+    where: str
+    fields: dict[str, Any]
+
+
+def rows(path: Path, form: str) -> list[Located]:
+    """The rows of a JSONL, CSV, TSV or Parquet file, by its name; `form` is one, as messages show it.
+
+    Raises DataError with file and line where it is missing, of another kind, not UTF-8, empty or broken.
+    """
+    if path.suffix not in KINDS:
+        raise DataError(f"{path}: expected a file of the kinds {', '.join(KINDS)}")
+    if path.suffix == ".parquet":
+        found = _parquet(path)
+    elif path.suffix == ".jsonl":
+        found = _jsonl(path, _text(path), form)
+    else:
+        found = _csv(path, _text(path))
+    if not found:
+        raise DataError(f"{path}: holds no rows; expected some such as {form}")
+    return found
+
+
+def hub_rows(name: str, config: str | None, split: str) -> list[Located]:
+    """The rows of a split of a hub data set. Raises DataError where it cannot be had."""
+    import datasets
+
+    try:
+        data = datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        of = f" (config {config})" if config else ""
+        raise DataError(f"{name}{of}, split {split}: cannot be had from the hub: {reason}") from error
+    return [Located(f"{name} {split} row {number}", row) for number, row in enumerate(data)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 and try again") from None
+
+
+def _jsonl(path: Path, text: str, form: str) -> list[Located]:
+    found = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: is not JSON ({error}); expected one object a line, as {form}") from None
+        if not isinstance(fields, dict):
+            raise DataError(f"{path}:{number}: found {type(fields).__name__}, expected an object such as {form}")
+        found.append(Located(f"{path}:{number}", fields))
+    return found
+
+
+def _csv(path: Path, text: str) -> list[Located]:
+    """The first line names the columns. Numbers stay as they are written: 007 is no 7."""
+    csv.field_size_limit(2**24)
+    reader = csv.DictReader(io.StringIO(text, newline=""), dialect="excel-tab" if path.suffix == ".tsv" else "excel")
+    found, before = [], 1
+    try:
+        for fields in reader:
+            line, before = before + 1, reader.line_num
+            if None in fields or None in fields.values():
+                columns = ", ".join(reader.fieldnames or ())
+                raise DataError(f"{path}:{line}: has more or fewer values than the columns {columns}")
+            found.append(Located(f"{path}:{line}", fields))
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num + 1}: is not CSV ({error})") from None
+    return found
+
+
+def _parquet(path: Path) -> list[Located]:
+    from datasets import Dataset
+    from datasets.exceptions import DatasetsError
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        data = Dataset.from_parquet(str(path), keep_in_memory=True)
+    except (OSError, ValueError, DatasetsError) as error:
+        raise DataError(f"{path}: is not Parquet ({str(error).splitlines()[0]})") from None
+    return [Located(f"{path} row {number}", row) for number, row in enumerate(data)]
