@@ -31,9 +31,6 @@ SUM = 17
 ACCEPTED_QUESTIONS = 0.6
 ACCEPTED_RATIONALES = 0.55
 
-ITEMS = {"gsm8k": 1319, "starter": 400}
-"""Test items where `task.test` is null."""
-
 ENGINES_STAGES = ("elicit", "prefer", "tailor", "evaluate")
 """Those that ask engines."""
 
@@ -65,7 +62,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     """
     from arte import models, tasks
 
-    tasks.load(recipe.task.name)
+    task = tasks.load(recipe.task.name)
     teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     speed = EFFICIENCY * models.products_per_second(recipe.student.dtype)
 
@@ -122,7 +119,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     students = trained + len(aligned) * later
     sft = students * examples * (STUDENT_PROMPT + ANSWER) * distill.epochs
     sft += (distill.exercises + students * distill.rehearsed) * SUM * distill.epochs
-    items = recipe.task.test or ITEMS[recipe.task.name]
+    items = recipe.task.test or task.test_items()
     asked, answered = items * STUDENT_PROMPT, items * ANSWER
     evaluated, files = len(recipe.arms), sum(":" in target for target in recipe.export.targets)
     # Answers of torch and every file; distributions, where torch computes beside each file

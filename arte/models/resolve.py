@@ -108,5 +108,5 @@ def _tiny(name: str, seed: int) -> Path:
             with made_whole(folder) as partial:
                 tiny.make(name, seed, partial)
                 if name == tiny.TAUGHT:
-                    taught.teach(partial, seed)
+                    taught.teach(partial, seed, taught.lessons())
     return folder

@@ -30,15 +30,15 @@ Lesson = tuple[list[dict[str, str]], str]
 """Messages and the reply to them."""
 
 
-def teach(folder: Path, seed: int) -> None:
-    """Trains the tiny model in `folder` on lists of questions and on their solutions, and saves it there again."""
+def teach(folder: Path, seed: int, groups: Sequence[Sequence[Lesson]]) -> None:
+    """Trains the tiny model in `folder` on a group of lessons after the other, and saves it there again."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     draws = random.Random(f"taught-{seed}")
-    groups = [[_ids(tokenizer, *lesson) for lesson in group] for group in _lessons()]
+    taught = [[_ids(tokenizer, *lesson) for lesson in group] for group in groups]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for parameter in model.parameters():
@@ -47,7 +47,7 @@ def teach(folder: Path, seed: int) -> None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LEARNING_RATE, total_steps=STEPS)
         for step in range(STEPS):
-            _loss(model, draws.sample(groups[step % len(groups)], ROWS)).backward()
+            _loss(model, draws.sample(taught[step % len(taught)], ROWS)).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -83,11 +83,12 @@ def _ids(tokenizer: Any, messages: list[dict[str, str]], reply: str) -> tuple[li
 
 def fingerprint() -> str:
     """Changes with anything that is taught: the problems and how a teacher is asked."""
-    return hashlib.sha256(json.dumps([VERSION, STEPS, ROWS, LEARNING_RATE, _lessons()]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([VERSION, STEPS, ROWS, LEARNING_RATE, lessons()]).encode()).hexdigest()
 
 
-def _lessons() -> list[list[Lesson]]:
-    """Groups of lessons: each question's solution in one style, for every style; then question lists, any seed shown.
+def lessons() -> list[list[Lesson]]:
+    """Groups on the starter task: each question's solution in one style, for every style; then question lists, whatever
+    seed is shown.
 
     Lists are as much as two groups, as their replies are the longest.
     """

@@ -21,6 +21,8 @@ SPLITS: tuple[SplitName, ...] = ("seeds", "validation", "test")
 LONGEST_TEXT = 20_000
 """Characters of an input, a solution or an answer: a longer one is a mistake, or no student reads it."""
 SHOWN_PROBLEMS = 12
+USUAL_TEST = 1000
+"""Test items that a plan reckons with where a hub would have to be asked."""
 
 
 class Found(NamedTuple):
@@ -54,6 +56,9 @@ class FolderTask(DefinedTask):
     def _examples(self) -> list[Item]:
         """The first seeds of the file: every run may show them to the teacher."""
         return self.found("seeds").items[:SHOWN]
+
+    def test_items(self) -> int:
+        return USUAL_TEST if self.definition.data.hub else len(self.found("test").items)
 
     def found(self, split: SplitName) -> Found:
         """A split as its file holds it. Raises DataError where the file as a whole cannot be read."""

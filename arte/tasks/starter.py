@@ -45,6 +45,9 @@ class Starter(Arithmetic):
     data_source = "templates written by this project (arte.tasks.starter)"
     licence = "Apache-2.0"
 
+    def test_items(self) -> int:
+        return TEST
+
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """The items; one, two and three steps take turns in each list.
 

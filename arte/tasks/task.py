@@ -51,6 +51,10 @@ class Task(Protocol):
         """The items. Raises DataError where there is no data, or not enough of it."""
         ...
 
+    def test_items(self) -> int:
+        """About how many test items there are where `task.test` is null; asks no hub. Raises DataError."""
+        ...
+
     def strict(self, text: str) -> str | None:
         """The normalised answer where the task wants it to stand, or None (metric `strict-match`)."""
         ...
