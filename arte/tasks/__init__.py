@@ -6,9 +6,13 @@ task = tasks.load("starter")
 seeds, probes, test, unseen = task.splits(recipe.Task(name="starter"), seed=0)
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from arte.errors import UnknownName
+from arte.tasks.bbh import Bbh
+from arte.tasks.bbh_prompts import TOLD
 from arte.tasks.definition import FILE
 from arte.tasks.folder_task import FolderTask
 from arte.tasks.gsm8k import Gsm8k
@@ -17,7 +21,11 @@ from arte.tasks.task import Draft, Message, Splits, Task
 
 __all__ = ["NAMES", "Draft", "Message", "Splits", "Task", "load"]
 
-_TASKS: dict[str, type[Gsm8k] | type[Starter]] = {"gsm8k": Gsm8k, "starter": Starter}
+_TASKS: dict[str, Callable[[], Task]] = {
+    "gsm8k": Gsm8k,
+    "starter": Starter,
+    **{f"bbh/{subtask}": partial(Bbh, subtask) for subtask in TOLD},
+}
 NAMES = tuple(_TASKS)
 
 

@@ -44,14 +44,16 @@ class Reader(Protocol):
         ...
 
 
-class _Equal:
+class Equal:
+    """Right where it is the gold answer to the letter, of no schema."""
+
     schema: dict[str, Any] | None = None
 
     def right(self, found: str | None, gold: str) -> bool:
         return found == gold
 
 
-class Exact(_Equal):
+class Exact(Equal):
     """The text itself, but for white space (and case)."""
 
     def __init__(self, ignore_case: bool) -> None:
@@ -68,7 +70,7 @@ class Exact(_Equal):
         return self.read(lines[-1]) if lines else None
 
 
-class Number(_Equal):
+class Number(Equal):
     """One number, in GSM8K's convention (arte.tasks.answers)."""
 
     expected = "a number"
@@ -80,7 +82,7 @@ class Number(_Equal):
         return answers.flexible(text[-LONGEST:])
 
 
-class Choice(_Equal):
+class Choice(Equal):
     """One of a few labels, as it is written in the definition."""
 
     def __init__(self, choices: Sequence[str]) -> None:
@@ -118,7 +120,7 @@ class Choice(_Equal):
         return [self.named[found[found.lastgroup or 0].casefold()] for found in self.anywhere.finditer(text)]
 
 
-class Pattern(_Equal):
+class Pattern(Equal):
     """What a regular expression's first group (or all of it) matches last."""
 
     def __init__(self, pattern: str) -> None:

@@ -8,15 +8,14 @@ import functools
 import random
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from arte.errors import DataError
 from arte.generation import Message
 from arte.recipe import Style
 from arte.rows import Example, Item
-from arte.tasks.answer_kinds import Number
-from arte.tasks.definition import Definition, reader
+from arte.tasks.answer_kinds import Number, Reader
+from arte.tasks.definition import Definition
 from arte.tasks.equations import equations_hold
 from arte.tasks.task import Draft
 
@@ -38,10 +37,10 @@ class DefinedTask:
     """What tasks of a definition share; where their items come from is their own."""
 
     def __init__(
-        self, name: str, definition: Definition, folder: Path, identity: str, examples: Callable[[], list[Item]]
+        self, name: str, definition: Definition, reader: Reader, identity: str, examples: Callable[[], list[Item]]
     ) -> None:
-        """`folder`: where a program of the task's own stands. `identity`: changes with anything that prompts or checks
-        depend on. `examples` gives gold items that the teacher may be shown with any question; it is asked once.
+        """`reader`: of the answers. `identity`: changes with anything that prompts or checks depend on. `examples`
+        gives gold items that the teacher may be shown with any question; it is asked once.
         """
         self.name = name
         self.definition = definition
@@ -50,16 +49,12 @@ class DefinedTask:
         self.explains = definition.fields.rationale is not None
         self.identity = identity
         self.examples = functools.cache(examples)
-        self.reader = reader(definition, folder)
+        self.reader = reader
 
     def strict(self, text: str) -> str | None:
         """The answer behind the last mark, on its line; without solutions the whole text is the answer."""
-        if self.explains:
-            _, mark, text = text.rpartition(self.definition.mark)
-            if not mark:
-                return None
-            text = text.split("\n", 1)[0]
-        return self.reader.read(text)
+        answer = self._parted(text)[1] if self.explains else text
+        return None if answer is None else self.reader.read(answer)
 
     def flexible(self, text: str) -> str | None:
         return self.reader.find(text)
@@ -83,7 +78,8 @@ class DefinedTask:
         return []
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
-        parts = "its solution and answer" if self.explains else "its answer"
+        solved = any(seed.rationale for seed in seeds)
+        parts = "its solution and answer" if solved else "its answer"
         request = f"Write {len(seeds) + count} different {self.definition.things}, each with {parts}."
         if self.definition.instruction:
             request += f"\nWhat is asked of each: {self.definition.instruction}"
@@ -111,9 +107,13 @@ class DefinedTask:
         system = [self.definition.instruction] if self.definition.instruction else []
         if self.explains:
             manner = NAIVE if style is None else self.definition.styles.get(style, STYLES[style])
-            system += [manner, f"End with a line of {self.definition.mark.strip()} and the answer."]
+            mark, end = self.definition.mark, self.definition.end
+            form = f"{mark}ANSWER{end}" if end else f"{mark.strip()} and the answer"
+            system += [manner, f"End with a line of {form}."]
         messages: list[Message] = [{"role": "system", "content": " ".join(system)}] if system else []
-        for example in self.examples()[:SHOWN]:
+        for example in self.examples()[:SHOWN]:  # without a solution it would show that none is needed
+            if self.explains and not example.rationale:
+                continue
             messages += [
                 {"role": "user", "content": example.question},
                 {"role": "assistant", "content": self.completion(example.rationale, example.answer)},
@@ -123,22 +123,31 @@ class DefinedTask:
     def parse_rationale(self, text: str) -> tuple[str, str | None]:
         if not self.explains:
             return "", self.strict(text) or self.flexible(text)
-        solution, mark, behind = text.rpartition(self.definition.mark)
-        if not mark:
-            return text.strip(), self.flexible(text)
-        return solution.strip(), self.reader.read(behind.split("\n", 1)[0])
+        solution, answer = self._parted(text)
+        return solution.strip(), self.flexible(text) if answer is None else self.reader.read(answer)
 
     def student_prompt(self, question: str) -> list[Message]:
         asked = f"{self.definition.instruction}\n\n{question}" if self.definition.instruction else question
         return [{"role": "user", "content": asked}]
 
     def completion(self, rationale: str, answer: str) -> str:
-        return f"{rationale}\n{self.definition.mark}{answer}" if self.explains else answer
+        """A gold item without a solution is its marked answer alone."""
+        if not self.explains:
+            return answer
+        marked = f"{self.definition.mark}{answer}{self.definition.end}"
+        return f"{rationale}\n{marked}" if rationale else marked
 
     @property
     def answer_schema(self) -> dict[str, Any] | None:
         """JSON Schema of a reply that is nothing but an answer, where there is one."""
         return None if self.explains else self.reader.schema
+
+    def _parted(self, text: str) -> tuple[str, str | None]:
+        """What stands before the last mark, and behind it up to its end; all of the text and None without a mark."""
+        solution, mark, behind = text.rpartition(self.definition.mark)
+        if not mark:
+            return text, None
+        return solution, behind.split(self.definition.end or "\n", 1)[0]
 
     def _read(self, block: str) -> Draft:
         """An item's text, from behind its heading to the next."""

@@ -80,6 +80,7 @@ class Definition(Settings):
     fields: Fields = Fields()
     answer: Answer
     mark: Text = Field("#### ", description="Stands before the answer, where a solution comes first.")
+    end: str = Field("", description="Stands behind the answer then, as </ans> behind <ans>; empty: the line's end.")
     styles: dict[Style, Text] = Field(default_factory=dict, description="How solutions are asked for, by style.")
 
 

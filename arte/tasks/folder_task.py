@@ -13,7 +13,7 @@ from arte.rows import Item
 from arte.tasks import located
 from arte.tasks.answer_kinds import Reader
 from arte.tasks.defined import SHOWN, DefinedTask
-from arte.tasks.definition import FILE, Definition, PythonAnswer, load
+from arte.tasks.definition import FILE, Definition, PythonAnswer, load, reader
 from arte.tasks.task import Splits
 
 SplitName = Literal["seeds", "validation", "test"]
@@ -46,7 +46,7 @@ class FolderTask(DefinedTask):
         super().__init__(
             self.folder.name,
             definition,
-            self.folder,
+            reader(definition, self.folder),
             hashlib.sha256(b"\0".join(parts)).hexdigest()[:16],
             self._examples,
         )
