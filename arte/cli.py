@@ -237,7 +237,7 @@ def tasks() -> None:
     from arte import tasks as known
 
     for name in known.NAMES:
-        typer.echo(f"{name:12s} {known.load(name).about}")
+        typer.echo(f"{name:43s} {known.load(name).about}")
 
 
 @app.command()

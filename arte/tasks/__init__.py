@@ -13,9 +13,10 @@ from pathlib import Path
 from arte.errors import UnknownName
 from arte.tasks.bbh import Bbh
 from arte.tasks.bbh_prompts import TOLD
+from arte.tasks.choices import SOURCES, Choices
 from arte.tasks.definition import FILE
 from arte.tasks.folder_task import FolderTask
-from arte.tasks.gsm8k import Gsm8k
+from arte.tasks.gsm8k import Gsm8k, Gsm8kPlatinum, GsmPlus
 from arte.tasks.starter import Starter
 from arte.tasks.task import Draft, Message, Splits, Task
 
@@ -24,6 +25,9 @@ __all__ = ["NAMES", "Draft", "Message", "Splits", "Task", "load"]
 _TASKS: dict[str, Callable[[], Task]] = {
     "gsm8k": Gsm8k,
     "starter": Starter,
+    "gsm8k-platinum": Gsm8kPlatinum,
+    "gsm-plus": GsmPlus,
+    **{name: partial(Choices, name) for name in SOURCES},
     **{f"bbh/{subtask}": partial(Bbh, subtask) for subtask in TOLD},
 }
 NAMES = tuple(_TASKS)

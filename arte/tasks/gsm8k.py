@@ -1,21 +1,25 @@
-"""GSM8K: 7,473 + 1,319 school problems with worked solutions (Cobbe et al. 2021, arXiv 2110.14168; MIT licence)."""
+"""GSM8K: 7,473 + 1,319 school problems with worked solutions (Cobbe et al. 2021, arXiv 2110.14168; MIT licence).
 
-import json
+Two others judge the same skill by tests of their own: GSM8K-Platinum (the test without its 110 doubtful items, Vendrow
+et al. 2025, arXiv 2502.03461) and GSM-Plus (eight changes of each test item, Li et al. 2024, arXiv 2402.19255). Seeds
+and probes are of GSM8K in all three.
+"""
+
 import random
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from arte import recipe
 from arte.errors import DataError
 from arte.rows import Item
-from arte.tasks import answers
+from arte.tasks import answers, located
 from arte.tasks.arithmetic import Arithmetic
 from arte.tasks.task import Splits
 
 HUB_ID = "openai/gsm8k"
-HUB_CONFIG = "main"
 FORM = '{"question": "…", "answer": "…\\n#### 18"}'
 """A row, as the error messages show it."""
+SplitName = Literal["train", "test"]
 
 
 class Gsm8k(Arithmetic):
@@ -25,9 +29,12 @@ class Gsm8k(Arithmetic):
     about = "GSM8K: school problems of 2 to 8 steps, from the hub or from task.data=FOLDER."
     data_source = f"https://huggingface.co/datasets/{HUB_ID} (or task.data)"
     licence = "MIT"
+    test_set: tuple[str, str | None] = (HUB_ID, "main")
+    """Hub data set and configuration that the test items are of."""
+    test_count = 1319
 
     def test_items(self) -> int:
-        return 1319
+        return self.test_count
 
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """The items. Seeds and probes are disjoint draws of the train split by `seed`; the test split keeps its order,
@@ -36,14 +43,11 @@ class Gsm8k(Arithmetic):
         `settings.data` is a folder with train.jsonl and test.jsonl. Raises DataError where the data is missing, broken
         or too small.
         """
-        if settings.data is None:
-            train_rows, test_rows, source = *_from_hub(), HUB_ID
-        else:
-            folder = Path(settings.data).expanduser()
-            train_rows, test_rows, source = _from_file(folder, "train"), _from_file(folder, "test"), str(folder)
-        every_test = [_item(row, "test", place) for place, row in enumerate(test_rows)]
+        source = settings.data or HUB_ID
+        train_rows, test_rows = (self._rows(settings.data, split) for split in ("train", "test"))
+        every_test = self._tested(test_rows)
         tested = {item.question for item in every_test}
-        train = [_item(row, "train", place) for place, row in enumerate(train_rows)]
+        train = [_item(row, "gsm8k-train", place) for place, row in enumerate(train_rows)]
         free = list({item.question: item for item in train if item.question not in tested}.values())
         held_out = settings.held_out
         wanted = settings.seeds + held_out
@@ -62,79 +66,89 @@ class Gsm8k(Arithmetic):
         probes, seeds = drawn[:held_out], drawn[held_out:wanted]
         return Splits(seeds, probes, every_test[: settings.test], [])
 
+    def _tested(self, rows: list[located.Located]) -> list[Item]:
+        return [_item(row, f"{self.name}-test", place) for place, row in enumerate(rows)]
 
-class _Row:
-    """A row of the data with the words that locate it in an error message."""
-
-    def __init__(self, where: str, fields: Any) -> None:
-        self.where = where
-        if not isinstance(fields, dict):
-            raise DataError(f"{where}: found {type(fields).__name__}, expected an object such as {FORM}")
-        for field in ("question", "answer"):
-            if not isinstance(fields.get(field), str):
-                found = ", ".join(sorted(fields)) or "no fields"
-                raise DataError(f"{where}: no text field {field!r} (found: {found}); expected {FORM}")
-        self.question: str = fields["question"].strip()
-        self.answer: str = fields["answer"]
-        if not self.question:
-            raise DataError(f"{where}: question is empty; expected {FORM}")
-
-
-def _from_hub() -> tuple[list[_Row], list[_Row]]:
-    import datasets
-
-    try:
-        data = datasets.load_dataset(HUB_ID, HUB_CONFIG)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise DataError(
-            f"{HUB_ID} (config {HUB_CONFIG}) could not be had from the hub: {reason}. Without the hub, put train.jsonl "
-            f"and test.jsonl with rows {FORM} into a folder and add task.data=PATH"
-        ) from error
-    train, test = ([_Row(f"{HUB_ID} {split} row {n}", row) for n, row in enumerate(data[split])] for split in
-                   ("train", "test"))  # fmt: skip
-    return train, test
+    def _rows(self, data: str | None, split: SplitName) -> list[located.Located]:
+        if data is None:
+            name, config = (HUB_ID, "main") if split == "train" else self.test_set
+            try:
+                return located.hub_rows(name, config, split)
+            except DataError as error:
+                raise DataError(
+                    f"{error}. Without the hub, put train.jsonl and test.jsonl with rows {FORM} into a folder and add "
+                    "task.data=PATH"
+                ) from error
+        folder = Path(data).expanduser()
+        if not folder.is_dir():
+            raise DataError(
+                f"task.data={folder}: no such folder; expected one with train.jsonl and test.jsonl (task.data=PATH)"
+            )
+        path = folder / f"{split}.jsonl"
+        if not path.is_file():
+            raise DataError(
+                f"{path}: No such file or directory; task.data=PATH expects a folder with train.jsonl and test.jsonl"
+            )
+        return located.rows(path, FORM)
 
 
-def _from_file(folder: Path, split: str) -> list[_Row]:
-    if not folder.is_dir():
-        raise DataError(
-            f"task.data={folder}: no such folder; expected one with train.jsonl and test.jsonl (task.data=PATH)"
-        )
-    path = folder / f"{split}.jsonl"
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror}; task.data=PATH expects a folder with train.jsonl and test.jsonl"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 and try again") from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: is not JSON ({error}); expected one object a line, as {FORM}") from None
-        rows.append(_Row(f"{path}:{number}", fields))
-    if not rows:
-        raise DataError(f"{path}: holds no rows; expected one object a line, as {FORM}")
-    return rows
+class Gsm8kPlatinum(Gsm8k):
+    """GSM8K judged by its revised test."""
+
+    name = "gsm8k-platinum"
+    about = "GSM8K, judged by the revised test GSM8K-Platinum."
+    data_source = f"https://huggingface.co/datasets/{HUB_ID} and madrylab/gsm8k-platinum (or task.data)"
+    test_set = ("madrylab/gsm8k-platinum", "main")
+    test_count = 1209
 
 
-def _item(row: _Row, split: str, place: int) -> Item:
-    solution, mark, _ = row.answer.rpartition(answers.ANSWER_MARK)
-    answer = answers.strict(row.answer)
+class GsmPlus(Gsm8k):
+    """GSM8K judged by changed test items."""
+
+    name = "gsm-plus"
+    about = "GSM8K, judged by the changed problems of GSM-Plus that have an answer."
+    data_source = f"https://huggingface.co/datasets/{HUB_ID} and qintongli/GSM-Plus (or task.data)"
+    licence = "MIT (seeds), CC-BY-SA-4.0 (test)"
+    test_set = ("qintongli/GSM-Plus", None)
+    test_count = 9233
+
+    def _tested(self, rows: list[located.Located]) -> list[Item]:
+        """Rows hold `question`, `solution` and `answer` apart. An eighth of them cannot be answered, on purpose, and
+        say None: what a student that always gives a number should say there is another question."""
+        items = []
+        for place, row in enumerate(rows):
+            answer = answers.normalise(str(row.fields.get("answer")))
+            if answer is None and str(row.fields.get("answer")).strip().lower() == "none":
+                continue
+            question, solution = (_text(row, field) for field in ("question", "solution"))
+            if answer is None:
+                raise DataError(f"{row.where}: answer is {row.fields.get('answer')!r}, expected a number or None")
+            items.append(Item(id=f"gsm-plus-test-{place:05d}", question=question, rationale=solution, answer=answer))
+        return items
+
+
+def _text(row: located.Located, field: str) -> str:
+    value = row.fields.get(field)
+    if not isinstance(value, str):
+        found = ", ".join(sorted(map(str, row.fields))) or "no fields"
+        raise DataError(f"{row.where}: no text field {field!r} (found: {found}); expected {FORM}")
+    if not value.strip():
+        raise DataError(f"{row.where}: {field} is empty; expected {FORM}")
+    return value.strip()
+
+
+def _item(row: located.Located, split: str, place: int) -> Item:
+    question, written = _text(row, "question"), _text(row, "answer")
+    solution, mark, _ = written.rpartition(answers.ANSWER_MARK)
+    answer = answers.strict(written)
     if not mark or answer is None:
         raise DataError(
-            f"{row.where}: answer ends in {row.answer[-40:]!r}; its last line must be "
+            f"{row.where}: answer ends in {written[-40:]!r}; its last line must be "
             f"{answers.ANSWER_MARK}and a number, as in {FORM}"
         )
     return Item(
-        id=f"gsm8k-{split}-{place:04d}",
-        question=row.question,
+        id=f"{split}-{place:04d}",
+        question=question,
         rationale=answers.strip_marks(solution).strip(),
         answer=answer,
         steps=answers.count_marks(solution) or None,

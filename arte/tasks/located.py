@@ -45,7 +45,7 @@ def hub_rows(name: str, config: str | None, split: str) -> list[Located]:
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         of = f" (config {config})" if config else ""
-        raise DataError(f"{name}{of}, split {split}: cannot be had from the hub: {reason}") from error
+        raise DataError(f"{name}{of}, split {split}: could not be had from the hub: {reason}") from error
     return [Located(f"{name} {split} row {number}", row) for number, row in enumerate(data)]
 
 
