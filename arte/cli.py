@@ -228,16 +228,9 @@ def recipes() -> None:
 
 
 app.command()(cli_bench.devices)
+app.command()(cli_task.tasks)
+app.command()(cli_task.data)
 app.add_typer(cli_task.app, name="task")
-
-
-@app.command()
-def tasks() -> None:
-    """List the tasks."""
-    from arte import tasks as known
-
-    for name in known.NAMES:
-        typer.echo(f"{name:43s} {known.load(name).about}")
 
 
 @app.command()

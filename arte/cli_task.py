@@ -1,4 +1,4 @@
-"""The commands about tasks of the user's own: `arte task new`, `arte task check`."""
+"""The commands about tasks and what is learnt of them: `arte tasks`, `arte task`, `arte data`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,3 +30,22 @@ def check(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folde
     for line in task_check.lines(checked):
         typer.echo(line)
     raise typer.Exit(1 if checked.problems else 0)
+
+
+def tasks() -> None:
+    """List the tasks."""
+    from arte import tasks as known
+
+    for name in known.NAMES:
+        typer.echo(f"{name:43s} {known.load(name).about}")
+
+
+def data(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with its students trained.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the data and its card.")] = Path("data-export"),
+) -> None:
+    """What students and teacher learnt from, in TRL's forms, with a dataset card: a folder as the hub takes it."""
+    from arte import data_export
+
+    for line in data_export.export(run, out):
+        typer.echo(line)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from arte import arms
+from arte import arms, tasks
 from arte.errors import WorkspaceError
 from arte.ledger import by_stage, calls_of
 from arte.recipe import STAGES, Recipe
@@ -43,7 +43,7 @@ def gather(run: Path) -> Report:
     return Report(
         recipe=recipe.name,
         scale=recipe.scale,
-        task=recipe.task.name,
+        task=tasks.called(recipe.task.name),
         data_source=_data_source(recipe),
         seed=recipe.seed,
         arte_version=_version(),
@@ -78,8 +78,6 @@ def _version() -> str | None:
 
 
 def _data_source(recipe: Recipe) -> str | None:
-    from arte import tasks
-
     source: str = tasks.load(recipe.task.name).data_source
     return f"{source} (read from {recipe.task.data})" if recipe.task.data else source
 

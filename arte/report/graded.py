@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 from pydantic import BaseModel
 
-from arte import arms
+from arte import arms, tasks
 from arte.recipe import Arm, Recipe
 from arte.report.contract import METRICS, Accuracy, Comparison, Metric
 from arte.report.files import parsed
@@ -51,7 +51,7 @@ def accuracies(samples: Samples, recipe: Recipe, student_arm: str | None) -> lis
         for arm, artefact, rows in graded
         for name, part in _slices(rows)
         for metric in METRICS
-        if (accuracy := _accuracy(arm, artefact, recipe.task.name, metric, name, part)) is not None
+        if (accuracy := _accuracy(arm, artefact, tasks.called(recipe.task.name), metric, name, part)) is not None
     ]
 
 

@@ -35,14 +35,7 @@ def align(
     from peft import LoraConfig
     from trl import DPOConfig, DPOTrainer
 
-    rows = [
-        {
-            "prompt": json.loads(pair.prompt),
-            "chosen": [{"role": "assistant", "content": pair.chosen}],
-            "rejected": [{"role": "assistant", "content": pair.rejected}],
-        }
-        for pair in pairs
-    ]
+    rows = preferences(pairs)
     longest = max(_tokens(tokenizer, row["prompt"] + row[side]) for row in rows for side in ("chosen", "rejected"))
     if longest > settings.max_tokens:
         raise StageError(
@@ -87,6 +80,18 @@ def align(
     train(trainer, folder.path / "checkpoints", folder.path / "metrics.jsonl", "DPO steps", steps, around)
     save(trainer, folder.path / "adapter")
     return Figures()
+
+
+def preferences(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """The pairs in TRL's conversational form for DPO: prompt, chosen and rejected."""
+    return [
+        {
+            "prompt": json.loads(pair.prompt),
+            "chosen": [{"role": "assistant", "content": pair.chosen}],
+            "rejected": [{"role": "assistant", "content": pair.rejected}],
+        }
+        for pair in pairs
+    ]
 
 
 def merge_adapter(model: Any, adapter: Path) -> Any:

@@ -52,7 +52,7 @@ def distill(
 
     if is_first():
         write_rows(folder / "examples.jsonl", examples)
-    rows = _chats(examples, task)
+    rows = conversations(examples, task)
     lengths = _lengths(examples, task, tokenizer)
     width = _width(lengths, settings)
     arguments = common_arguments(
@@ -103,7 +103,8 @@ def _batch(lengths: Sequence[int], settings: Distill) -> int:
     return max(1, settings.batch_tokens * len(lengths) // sum(lengths) // processes())
 
 
-def _chats(examples: Sequence[Example], task: Task) -> list[dict[str, Any]]:
+def conversations(examples: Sequence[Example], task: Task) -> list[dict[str, Any]]:
+    """The examples in TRL's conversational form for SFT: prompt and completion."""
     return [
         {
             "prompt": task.student_prompt(example.question),
@@ -114,5 +115,5 @@ def _chats(examples: Sequence[Example], task: Task) -> list[dict[str, Any]]:
 
 
 def _lengths(examples: Sequence[Example], task: Task, tokenizer: Any) -> list[int]:
-    chats = [row["prompt"] + row["completion"] for row in _chats(examples, task)]
+    chats = [row["prompt"] + row["completion"] for row in conversations(examples, task)]
     return [len(tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]) for chat in chats]

@@ -20,7 +20,7 @@ from arte.tasks.gsm8k import Gsm8k, Gsm8kPlatinum, GsmPlus
 from arte.tasks.starter import Starter
 from arte.tasks.task import Draft, Message, Splits, Task
 
-__all__ = ["NAMES", "Draft", "Message", "Splits", "Task", "load"]
+__all__ = ["NAMES", "Draft", "Message", "Splits", "Task", "called", "load"]
 
 _TASKS: dict[str, Callable[[], Task]] = {
     "gsm8k": Gsm8k,
@@ -31,6 +31,11 @@ _TASKS: dict[str, Callable[[], Task]] = {
     **{f"bbh/{subtask}": partial(Bbh, subtask) for subtask in TOLD},
 }
 NAMES = tuple(_TASKS)
+
+
+def called(name: str) -> str:
+    """What a task is called in reports: its name, or that of its folder."""
+    return name if name in _TASKS else Path(name).name
 
 
 def load(name: str) -> Task:
