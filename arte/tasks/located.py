@@ -32,7 +32,8 @@ def rows(path: Path, form: str) -> list[Located]:
     else:
         found = _csv(path, _text(path))
     if not found:
-        raise DataError(f"{path}: holds no rows; expected some such as {form}")
+        expected = "one object a line, as" if path.suffix == ".jsonl" else "some such as"
+        raise DataError(f"{path}: holds no rows; expected {expected} {form}")
     return found
 
 
