@@ -74,16 +74,18 @@ class OpenAIEngine:
         return self._run(self._all(requests))
 
     def _asked(self, prompt: Prompt) -> dict[str, Any]:
+        besides = dict(self.served.plainly)
         if self.tokenizer is not None:
-            return {"prompt": prompt.text, "seed": prompt.seed}
-        messages = json.loads(prompt.text)
-        asked: dict[str, Any] = {"messages": messages, "seed": prompt.seed}
-        if messages[-1]["role"] == "assistant":
-            if self.served.goes_on_by is None:  # not known to go on from an assistant's turn that is left open
-                messages.append({"role": "user", "content": GO_ON})
-            else:
-                asked |= {"extra_body": self.served.goes_on_by}
-        return asked
+            asked: dict[str, Any] = {"prompt": prompt.text}
+        else:
+            messages = json.loads(prompt.text)
+            asked = {"messages": messages}
+            if messages[-1]["role"] == "assistant":
+                if self.served.goes_on_by is None:  # not known to go on from an assistant's turn that is left open
+                    messages.append({"role": "user", "content": GO_ON})
+                else:
+                    besides |= self.served.goes_on_by
+        return {**asked, "seed": prompt.seed, **({"extra_body": besides} if besides else {})}
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         future = asyncio.run_coroutine_threadsafe(work, self.loop)

@@ -19,6 +19,13 @@ NO_KEY = "none"
 """Sent where the recipe names no key: the client library wants one."""
 LOOK_S = 20.0
 """Seconds that a server has to say what it serves."""
+_LLAMA = {"repeat_penalty": 1.0, "top_k": 0, "min_p": 0.0}
+PLAINLY: dict[str, dict[str, Any]] = {
+    "vllm": {"repetition_penalty": 1.0, "top_k": 0, "min_p": 0.0},  # else what the model's generation_config.json says
+    "llamacpp": _LLAMA,  # llama-server
+    "me": _LLAMA,  # llama-cpp-python's, which penalises repetition by 1.1, greedy or not
+}
+"""By what a server says it is: sampling of its own, switched off. Servers not known here may refuse such settings."""
 WORDS_OF_TOO_LONG = ("context length", "context size", "context_length", "maximum context", "max_model_len", "too long")
 
 AGAIN = (
@@ -64,6 +71,8 @@ class Served(NamedTuple):
     key: str
     goes_on_by: dict[str, Any] | None
     """What a request says besides, to have an assistant's last turn gone on from; null where it opens a new turn."""
+    plainly: dict[str, Any]
+    """What a request says besides, to have tokens drawn by temperature and nucleus alone, as other engines draw."""
     takes_adapters: bool
     """Whether it is vLLM, which can load an adapter while it runs."""
 
@@ -100,7 +109,7 @@ class Served(NamedTuple):
             by = {"continue_final_message": True, "add_generation_prompt": False}
         elif owner in ("llamacpp", "library"):  # llama-server and Ollama go on by themselves
             by = {}
-        return cls(name, server.url, key, by, owner == "vllm")
+        return cls(name, server.url, key, by, PLAINLY.get(owner, {}), owner == "vllm")
 
     def load_adapter(self, adapter: Path, server: Server) -> str:
         """Has a vLLM server load a PEFT adapter from a folder that it sees too, and gives the adapter's name.

@@ -118,13 +118,8 @@ def test_its_server_gives_the_same_answers(server: str, llama: LlamaCppEngine, t
     chats = [[{"role": "user", "content": f"Ada has {number} cats. How many?"}] for number in range(10)]
     found = engine.generate([Prompt(engine.render(chat)) for chat in chats], max_tokens=12, temperature=0.0)
     here = llama.generate(prompts(llama, 10), max_tokens=12, temperature=0.0)
-    # It evaluates one prompt at a time, on top of what the last one left in its cache: sums round differently, and a
-    # tiny model that does not know a question soon comes to a near tie (on a Xeon with AMX in 5 of 10 answers, never
-    # within the first five characters).
-    texts = [(one.text, other.text) for one, other in zip(found, here, strict=True)]
-    assert all(one[:5] == other[:5] for one, other in texts), texts
-    assert sum(one == other for one, other in texts) >= 3, texts
-    assert len({one for one, _ in texts}) >= 3, texts
+    assert [answer.text for answer in found] == [answer.text for answer in here]
+    assert len({answer.text for answer in here}) > 3
     assert [answer.tokens_in for answer in found] == [answer.tokens_in for answer in here]
     [long] = engine.generate(
         [Prompt(engine.render([{"role": "user", "content": "cat " * 3000}]))], max_tokens=12, temperature=0.0
