@@ -16,9 +16,8 @@ from arte import arms, atomic, config, disk, tasks
 from arte.errors import WorkspaceError
 from arte.recipe import Arm, Recipe
 from arte.rows import Example, Item, Pair, Question, Rationale, read_rows
-from arte.stages.align import preferences
 from arte.stages.checks import QuestionCheck
-from arte.stages.distill import conversations
+from arte.stages.conversations import conversations, preferences
 from arte.tasks import Task
 
 CARD = "README.md"

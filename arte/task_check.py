@@ -11,7 +11,7 @@ from arte.errors import ArteError, DataError
 from arte.generation import Message
 from arte.recipe import Recipe
 from arte.rows import Item
-from arte.tasks.folder_task import SPLITS, FolderTask, Found, SplitName, overlaps
+from arte.tasks.folder_task import SPLITS, FolderTask, Found, SplitName
 
 ALIKE = 0.95
 """Similarity of words from which a test item is near to one that is trained on."""
@@ -37,12 +37,11 @@ def check(folder: Path) -> Checked:
     """Looks at every item of a task's folder. Raises DataError where task.yaml or a whole file cannot be read."""
     task = FolderTask(folder)
     found = {split: task.found(split) for split in SPLITS}
-    problems = [problem for each in found.values() for problem in each.problems]
-    problems += overlaps(found, _pairs(task))
+    problems = task.problems_of(found)
     for each in found.values():
         problems += _unread(task, each)
     problems += _unlisted(task, found["seeds"])
-    problems += _recipe_problems(task)
+    problems += [] if problems else _recipe_problems(task)
     prompts = _prompts(task, found["seeds"].items) if found["seeds"].items else []
     counts = {split: len(each.items) for split, each in found.items()}
     return Checked(counts, problems, _warnings(task, found), prompts)
@@ -62,12 +61,6 @@ def lines(checked: Checked) -> list[str]:
     if not checked.problems:
         out.append("every gold answer is read as it should be")
     return out
-
-
-def _pairs(task: FolderTask) -> list[tuple[SplitName, SplitName]]:
-    shared = task.definition.data.seeds == task.definition.data.validation
-    pairs: list[tuple[SplitName, SplitName]] = [("seeds", "test"), ("validation", "test")]
-    return pairs if shared else [("seeds", "validation"), *pairs]
 
 
 def _unread(task: FolderTask, found: Found) -> list[str]:
@@ -95,7 +88,7 @@ def _unlisted(task: FolderTask, seeds: Found) -> list[str]:
 
 
 def _recipe_problems(task: FolderTask) -> list[str]:
-    """What does not fit between the folder's recipe, if it has one, and its items."""
+    """What does not fit between the folder's recipe, if it has one, and its items, which are sound."""
     path = task.folder / "recipe.yaml"
     if not path.is_file():
         return []
@@ -111,8 +104,7 @@ def _recipe_problems(task: FolderTask) -> list[str]:
         try:
             task.splits(recipe.task, recipe.seed)
         except DataError as error:
-            if "its items cannot be used" not in str(error):  # those are named already
-                problems.append(f"{path}, scale {recipe.scale}: {error}")
+            problems.append(f"{path}, scale {recipe.scale}: {error}")
     return problems
 
 

@@ -1,6 +1,5 @@
 """Preference alignment (paper, section 3.3): DPO of the teacher on the student's pairs, with LoRA."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from arte.errors import StageError
 from arte.recipe import Align
 from arte.rows import Pair
+from arte.stages.conversations import preferences
 from arte.stages.training import ALONE, Around, common_arguments, processes, save, score_labels_only, train
 from arte.workspace import Figures, StageFolder
 
@@ -80,18 +80,6 @@ def align(
     train(trainer, folder.path / "checkpoints", folder.path / "metrics.jsonl", "DPO steps", steps, around)
     save(trainer, folder.path / "adapter")
     return Figures()
-
-
-def preferences(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """The pairs in TRL's conversational form for DPO: prompt, chosen and rejected."""
-    return [
-        {
-            "prompt": json.loads(pair.prompt),
-            "chosen": [{"role": "assistant", "content": pair.chosen}],
-            "rejected": [{"role": "assistant", "content": pair.rejected}],
-        }
-        for pair in pairs
-    ]
 
 
 def merge_adapter(model: Any, adapter: Path) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from arte.recipe import Distill
 from arte.rows import Example, write_rows
+from arte.stages.conversations import conversations
 from arte.stages.training import ALONE, Around, common_arguments, is_first, processes, save, score_labels_only, train
 from arte.tasks.task import Task
 
@@ -101,17 +102,6 @@ def _width(lengths: Sequence[int], settings: Distill) -> int:
 def _batch(lengths: Sequence[int], settings: Distill) -> int:
     """Examples that a process takes of a step that has about `batch_tokens` tokens."""
     return max(1, settings.batch_tokens * len(lengths) // sum(lengths) // processes())
-
-
-def conversations(examples: Sequence[Example], task: Task) -> list[dict[str, Any]]:
-    """The examples in TRL's conversational form for SFT: prompt and completion."""
-    return [
-        {
-            "prompt": task.student_prompt(example.question),
-            "completion": [{"role": "assistant", "content": task.completion(example.rationale, example.answer)}],
-        }
-        for example in examples
-    ]
 
 
 def _lengths(examples: Sequence[Example], task: Task, tokenizer: Any) -> list[int]:

@@ -22,14 +22,15 @@ LONGEST = 20_000
 _AROUND = " \t\r\n*_`\"'()[].:,;"
 """What may stand around a choice that is meant alone: `**(B).**`."""
 
+_BEGINS = re.compile(r"[{\[]")
+"""Where JSON may begin."""
+
 
 class Reader(Protocol):
     """Reads answers of a kind."""
 
     expected: str
     """What an answer looks like, for error messages."""
-    schema: dict[str, Any] | None
-    """What a structured answer must satisfy (JSON Schema), for engines that can be held to it."""
 
     def read(self, text: str) -> str | None:
         """The answer that the text is, normalised."""
@@ -45,9 +46,7 @@ class Reader(Protocol):
 
 
 class Equal:
-    """Right where it is the gold answer to the letter, of no schema."""
-
-    schema: dict[str, Any] | None = None
+    """Right where it is the gold answer to the letter."""
 
     def right(self, found: str | None, gold: str) -> bool:
         return found == gold
@@ -87,7 +86,6 @@ class Choice(Equal):
 
     def __init__(self, choices: Sequence[str]) -> None:
         self.expected = "one of " + ", ".join(choices)
-        self.schema = {"enum": list(choices)}
         self.named = {choice.casefold(): choice for choice in choices}
         longest_first = sorted(choices, key=len, reverse=True)
         # A single letter is a word of its own in prose (`a`, `I`), so it counts as written and marked off alone.
@@ -142,7 +140,6 @@ class Json:
     def __init__(self, schema: dict[str, Any] | None, fields: Sequence[str] | None) -> None:
         import jsonschema
 
-        self.schema = schema
         self.fields = fields
         self.expected = "JSON" if schema is None else f"JSON that satisfies {json.dumps(schema)[:200]}"
         self.valid: Callable[[Any], bool] = (
@@ -164,7 +161,7 @@ class Json:
         if (whole := self.read(text)) is not None:
             return whole
         text, last, place = text[-LONGEST:], None, 0
-        while begins := re.compile(r"[{\[]").search(text, place):
+        while begins := _BEGINS.search(text, place):
             place = begins.start() + 1
             try:
                 value, end = self.decoder.raw_decode(text, begins.start())
@@ -192,7 +189,6 @@ class Program:
     -> bool`."""
 
     expected = "text that the task's own read() accepts"
-    schema: dict[str, Any] | None = None
 
     def __init__(self, path: Path) -> None:
         """Runs the file. Raises DataError where it fails or has no read()."""

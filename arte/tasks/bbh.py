@@ -6,9 +6,10 @@ the test: figures over all 250 questions are others.
 """
 
 import json
-import random
 import re
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from arte import recipe
@@ -18,7 +19,8 @@ from arte.tasks import located
 from arte.tasks.answer_kinds import LONGEST, Choice, Equal, Exact, Number, Reader
 from arte.tasks.bbh_prompts import TOLD
 from arte.tasks.defined import DefinedTask
-from arte.tasks.definition import Definition, ExactAnswer, Fields
+from arte.tasks.definition import Asking
+from arte.tasks.shares import seeds_and_probes, tested
 from arte.tasks.task import Splits
 
 HUB_ID = "SaylorTwift/bbh"
@@ -33,36 +35,19 @@ ANSWERS: dict[str, Reader] = {
     "word_sorting": Exact(ignore_case=True),
 }
 """How answers are read where they are no lettered options and no brackets."""
-FAMILIES: dict[str, tuple[Family, str]] = {
-    "boolean_expressions": ("Math", "boolean_expressions"),
-    "causal_judgement": ("CommonSense", "causal_judgement"),
-    "date_understanding": ("CommonSense", "date_understanding"),
-    "disambiguation_qa": ("CommonSense", "disambiguation_qa"),
-    "dyck_languages": ("Logic", "dyck_languages"),
-    "formal_fallacies": ("Logic", "formal_fallacies"),
-    "geometric_shapes": ("Math", "geometric_shapes"),
-    "hyperbaton": ("CommonSense", "hyperbaton"),
-    "logical_deduction_five_objects": ("Logic", "logical_deduction"),
-    "logical_deduction_seven_objects": ("Logic", "logical_deduction"),
-    "logical_deduction_three_objects": ("Logic", "logical_deduction"),
-    "movie_recommendation": ("Knowledge", "movie_recommendation"),
-    "multistep_arithmetic_two": ("Math", "multistep_arithmetic_two"),
-    "navigate": ("Logic", "navigate"),
-    "object_counting": ("Logic", "object_counting"),
-    "penguins_in_a_table": ("Logic", "penguins_in_a_table"),
-    "reasoning_about_colored_objects": ("CommonSense", "reasoning_about_colored_objects"),
-    "ruin_names": ("CommonSense", "ruin_names"),
-    "salient_translation_error_detection": ("Knowledge", "salient_translation_error_detection"),
-    "snarks": ("CommonSense", "snarks"),
-    "sports_understanding": ("Knowledge", "sports_understanding"),
-    "temporal_sequences": ("Logic", "temporal_sequences"),
-    "tracking_shuffled_objects_five_objects": ("Logic", "tracking_shuffled_objects"),
-    "tracking_shuffled_objects_seven_objects": ("Logic", "tracking_shuffled_objects"),
-    "tracking_shuffled_objects_three_objects": ("Logic", "tracking_shuffled_objects"),
-    "web_of_lies": ("Logic", "web_of_lies"),
-    "word_sorting": ("Logic", "word_sorting"),
-}
-"""Of each subtask, the family, and the one of the paper's 23 groups in which it is averaged (appendix D)."""
+FAMILIES: dict[Family, tuple[str, ...]] = {
+    "Logic": (
+        "dyck_languages", "formal_fallacies", "logical_deduction", "navigate", "object_counting", "penguins_in_a_table",
+        "temporal_sequences", "tracking_shuffled_objects", "web_of_lies", "word_sorting",
+    ),
+    "CommonSense": (
+        "causal_judgement", "date_understanding", "disambiguation_qa", "hyperbaton", "reasoning_about_colored_objects",
+        "ruin_names", "snarks",
+    ),
+    "Math": ("boolean_expressions", "geometric_shapes", "multistep_arithmetic_two"),
+    "Knowledge": ("movie_recommendation", "salient_translation_error_detection", "sports_understanding"),
+}  # fmt: skip
+"""The paper's 23 groups by family (appendix D): subtasks that differ in the number of objects are one."""
 
 
 class Lettered(Equal):
@@ -100,18 +85,16 @@ class Bbh(DefinedTask):
 
     def __init__(self, subtask: str) -> None:
         told = TOLD[subtask]
-        definition = Definition(
+        asking = Asking(
             about=f"BIG-Bench Hard, {subtask.replace('_', ' ')}: {told.instruction}",
             licence="MIT",
             things=told.things,
             instruction=told.instruction,
-            fields=Fields(input="input", rationale="solution", answer="target"),
-            answer=ExactAnswer(kind="exact"),  # read by ANSWERS
             mark="<ans>",
             end="</ans>",
             styles={"steps": told.steps, "brief": told.brief, "equations": told.equations},
         )
-        super().__init__(f"bbh/{subtask}", definition, reader_of(subtask), "", list)
+        super().__init__(f"bbh/{subtask}", asking, reader_of(subtask))
         self.subtask = subtask
         self.data_source = f"https://huggingface.co/datasets/{HUB_ID} (or task.data)"
 
@@ -129,18 +112,15 @@ class Bbh(DefinedTask):
         for item in self.items(settings.data):
             first.setdefault(item.question, item)
         items = list(first.values())
-        wanted = settings.seeds + settings.held_out
-        if wanted >= len(items):
+        if settings.seeds + settings.held_out == len(items):
             raise DataError(
                 f"{self.name}: task.seeds={settings.seeds} and {settings.held_out} probes or validation items leave no "
                 f"test item of {len(items)}; ask for fewer"
             )
-        drawn = random.Random(f"{self.name}-{seed}").sample(range(len(items)), wanted)
-        seeds, held_out = drawn[: settings.seeds], drawn[settings.seeds :]
-        test = [item for place, item in enumerate(items) if place not in set(drawn)]
-        if settings.test is not None and settings.test > len(test):
-            raise DataError(f"{self.name}: task.test={settings.test} is more than the {len(test)} items left for it")
-        return Splits([items[n] for n in seeds], [items[n] for n in held_out], test[: settings.test], [])
+        seeds, probes = seeds_and_probes(self.name, items, settings, f"{self.name}-{seed}")
+        drawn = {item.id for item in (*seeds, *probes)}
+        test = [item for item in items if item.id not in drawn]
+        return Splits(seeds, probes, tested(self.name, test, settings), [])
 
     def items(self, data: str | None) -> list[Item]:
         """All questions. Raises DataError with the place of one that cannot be read."""
@@ -173,15 +153,17 @@ def family_means(accuracies: dict[str, float]) -> dict[str, float]:
     Only of the subtasks that are given. The paper does not say how it averages; so weighted, its families (table 2)
     give its overall figures to within half a point.
     """
-    groups: dict[tuple[Family, str], list[float]] = {}
+    groups: dict[str, list[float]] = defaultdict(list)
     for subtask, accuracy in accuracies.items():
-        groups.setdefault(FAMILIES[subtask], []).append(accuracy)
-    means = {key: sum(values) / len(values) for key, values in groups.items()}
-    families: dict[str, list[float]] = {}
-    for (family, _), mean in means.items():
-        families.setdefault(family, []).append(mean)
-    found = {family: sum(values) / len(values) for family, values in families.items()}
-    return found | {"BBH": sum(means.values()) / len(means)}
+        groups[group_of(subtask)].append(accuracy)
+    means = {group: fmean(those) for group, those in groups.items()}
+    families = {family: [means[group] for group in those if group in means] for family, those in FAMILIES.items()}
+    return {family: fmean(those) for family, those in families.items() if those} | {"BBH": fmean(means.values())}
+
+
+def group_of(subtask: str) -> str:
+    """The group of FAMILIES that a subtask is averaged in."""
+    return re.sub(r"_(three|five|seven)_objects$", "", subtask)
 
 
 def _published(path: Path) -> list[located.Located]:

@@ -5,7 +5,6 @@ so a gold reply is the letter alone, and drafted ones are the teacher's. Where a
 (PIQA, CommonsenseQA) the validation split is the test, and seeds and probes are drawn from the train split.
 """
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,8 @@ from arte.rows import Item
 from arte.tasks import located
 from arte.tasks.answer_kinds import Choice
 from arte.tasks.defined import DefinedTask
-from arte.tasks.definition import ChoiceAnswer, Definition, Fields
+from arte.tasks.definition import Asking
+from arte.tasks.shares import seeds_and_probes, tested
 from arte.tasks.task import Splits
 
 LETTERS = ("A", "B", "C", "D", "E")
@@ -89,15 +89,13 @@ class Choices(DefinedTask):
 
     def __init__(self, name: str) -> None:
         self.source = SOURCES[name]
-        definition = Definition(
+        asking = Asking(
             about=self.source.about,
             licence=self.source.licence,
             things=self.source.things,
             instruction=INSTRUCTION,
-            fields=Fields(rationale="rationale"),
-            answer=ChoiceAnswer(kind="choice", choices=LETTERS),
         )
-        super().__init__(name, definition, Choice(LETTERS), "", list)
+        super().__init__(name, asking, Choice(LETTERS))
         self.data_source = f"https://huggingface.co/datasets/{self.source.hub} (or task.data)"
 
     def test_items(self) -> int:
@@ -111,18 +109,10 @@ class Choices(DefinedTask):
         is missing, broken or too small.
         """
         test = self._items(settings.data, "test")
-        tested = {item.question for item in test}
-        train = {item.question: item for item in self._items(settings.data, "train") if item.question not in tested}
-        wanted = settings.seeds + settings.held_out
-        if wanted > len(train):
-            raise DataError(
-                f"{self.name}: task.seeds={settings.seeds} and {settings.held_out} probes or validation items need "
-                f"{wanted} train items, but there are {len(train)}; ask for fewer"
-            )
-        if settings.test is not None and settings.test > len(test):
-            raise DataError(f"{self.name}: task.test={settings.test} is more than its {len(test)} test items")
-        drawn = random.Random(f"{self.name}-{seed}").sample(list(train.values()), wanted)
-        return Splits(drawn[settings.held_out :], drawn[: settings.held_out], test[: settings.test], [])
+        asked = {item.question for item in test}
+        free = {item.question: item for item in self._items(settings.data, "train") if item.question not in asked}
+        seeds, probes = seeds_and_probes(self.name, list(free.values()), settings, f"{self.name}-{seed}")
+        return Splits(seeds, probes, tested(self.name, test, settings), [])
 
     def _items(self, data: str | None, split: str) -> list[Item]:
         if data is None:

@@ -8,14 +8,13 @@ import functools
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from arte.errors import DataError
 from arte.generation import Message
 from arte.recipe import Style
 from arte.rows import Example, Item
 from arte.tasks.answer_kinds import Number, Reader
-from arte.tasks.definition import Definition
+from arte.tasks.definition import Asking
 from arte.tasks.equations import equations_hold
 from arte.tasks.task import Draft
 
@@ -37,16 +36,23 @@ class DefinedTask:
     """What tasks of a definition share; where their items come from is their own."""
 
     def __init__(
-        self, name: str, definition: Definition, reader: Reader, identity: str, examples: Callable[[], list[Item]]
+        self,
+        name: str,
+        asking: Asking,
+        reader: Reader,
+        *,
+        explains: bool = True,
+        identity: str = "",
+        examples: Callable[[], list[Item]] = list,
     ) -> None:
-        """`reader`: of the answers. `identity`: changes with anything that prompts or checks depend on. `examples`
-        gives gold items that the teacher may be shown with any question; it is asked once.
+        """`reader`: of the answers. `explains` and `identity` are Task's. `examples` gives gold items that the teacher
+        may be shown with any question; it is asked once.
         """
         self.name = name
-        self.definition = definition
-        self.about = definition.about
-        self.licence = definition.licence
-        self.explains = definition.fields.rationale is not None
+        self.asking = asking
+        self.about = asking.about
+        self.licence = asking.licence
+        self.explains = explains
         self.identity = identity
         self.examples = functools.cache(examples)
         self.reader = reader
@@ -80,9 +86,9 @@ class DefinedTask:
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
         solved = any(seed.rationale for seed in seeds)
         parts = "its solution and answer" if solved else "its answer"
-        request = f"Write {len(seeds) + count} different {self.definition.things}, each with {parts}."
-        if self.definition.instruction:
-            request += f"\nWhat is asked of each: {self.definition.instruction}"
+        request = f"Write {len(seeds) + count} different {self.asking.things}, each with {parts}."
+        if self.asking.instruction:
+            request += f"\nWhat is asked of each: {self.asking.instruction}"
         listed = _listed([Draft(seed.question, seed.rationale or None, seed.answer) for seed in seeds], 1)
         return [
             {"role": "user", "content": request},
@@ -104,10 +110,10 @@ class DefinedTask:
         return [draft for draft in drafts if draft.question]
 
     def rationale_prompt(self, question: str, style: Style | None) -> list[Message]:
-        system = [self.definition.instruction] if self.definition.instruction else []
+        system = [self.asking.instruction] if self.asking.instruction else []
         if self.explains:
-            manner = NAIVE if style is None else self.definition.styles.get(style, STYLES[style])
-            mark, end = self.definition.mark, self.definition.end
+            manner = NAIVE if style is None else self.asking.styles.get(style, STYLES[style])
+            mark, end = self.asking.mark, self.asking.end
             form = f"{mark}ANSWER{end}" if end else f"{mark.strip()} and the answer"
             system += [manner, f"End with a line of {form}."]
         messages: list[Message] = [{"role": "system", "content": " ".join(system)}] if system else []
@@ -127,27 +133,22 @@ class DefinedTask:
         return solution.strip(), self.flexible(text) if answer is None else self.reader.read(answer)
 
     def student_prompt(self, question: str) -> list[Message]:
-        asked = f"{self.definition.instruction}\n\n{question}" if self.definition.instruction else question
+        asked = f"{self.asking.instruction}\n\n{question}" if self.asking.instruction else question
         return [{"role": "user", "content": asked}]
 
     def completion(self, rationale: str, answer: str) -> str:
         """A gold item without a solution is its marked answer alone."""
         if not self.explains:
             return answer
-        marked = f"{self.definition.mark}{answer}{self.definition.end}"
+        marked = f"{self.asking.mark}{answer}{self.asking.end}"
         return f"{rationale}\n{marked}" if rationale else marked
-
-    @property
-    def answer_schema(self) -> dict[str, Any] | None:
-        """JSON Schema of a reply that is nothing but an answer, where there is one."""
-        return None if self.explains else self.reader.schema
 
     def _parted(self, text: str) -> tuple[str, str | None]:
         """What stands before the last mark, and behind it up to its end; all of the text and None without a mark."""
-        solution, mark, behind = text.rpartition(self.definition.mark)
+        solution, mark, behind = text.rpartition(self.asking.mark)
         if not mark:
             return text, None
-        return solution, behind.split(self.definition.end or "\n", 1)[0]
+        return solution, behind.split(self.asking.end or "\n", 1)[0]
 
     def _read(self, block: str) -> Draft:
         """An item's text, from behind its heading to the next."""

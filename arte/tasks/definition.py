@@ -69,19 +69,24 @@ Answer = Annotated[
 ]
 
 
-class Definition(Settings):
-    """A task.yaml. The folder's name is the task's."""
+class Asking(Settings):
+    """How teacher and student are asked, and where an answer stands in a reply."""
 
     about: Text = Field(description="One sentence, for `arte tasks` and the model card.")
     licence: Text = Field("unknown", description="Of the data, for the model card.")
     things: Text = Field(description="What items are, in the plural: the teacher is asked for new ones.")
     instruction: str = Field("", description="What is to be done with an item, told to teacher and student.")
-    data: Data = Data()
-    fields: Fields = Fields()
-    answer: Answer
     mark: Text = Field("#### ", description="Stands before the answer, where a solution comes first.")
     end: str = Field("", description="Stands behind the answer then, as </ans> behind <ans>; empty: the line's end.")
     styles: dict[Style, Text] = Field(default_factory=dict, description="How solutions are asked for, by style.")
+
+
+class Definition(Asking):
+    """A task.yaml. The folder's name is the task's."""
+
+    data: Data = Data()
+    fields: Fields = Fields()
+    answer: Answer
 
 
 def load(folder: Path) -> Definition:

@@ -43,12 +43,14 @@ class FolderTask(DefinedTask):
         if isinstance(definition.answer, PythonAnswer):
             program = self.folder / definition.answer.file
             parts.append(program.read_bytes() if program.is_file() else b"")
+        self.definition = definition
         super().__init__(
             self.folder.name,
             definition,
             reader(definition, self.folder),
-            hashlib.sha256(b"\0".join(parts)).hexdigest()[:16],
-            self._examples,
+            explains=definition.fields.rationale is not None,
+            identity=hashlib.sha256(b"\0".join(parts)).hexdigest()[:16],
+            examples=self._examples,
         )
         data = definition.data
         self.data_source = f"https://huggingface.co/datasets/{data.hub}" if data.hub else f"the files of {self.name}"
@@ -66,7 +68,7 @@ class FolderTask(DefinedTask):
         source = getattr(data, split)
         form = _form(self.definition)
         rows = located.hub_rows(data.hub, data.config, source) if data.hub else located.rows(self.folder / source, form)
-        return items_of(rows, split, self.definition, self.reader)
+        return _items_of(rows, split, self.definition, self.reader)
 
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """The items: seeds and validation items drawn by `seed`, the test items in their order.
@@ -77,17 +79,13 @@ class FolderTask(DefinedTask):
         if settings.data is not None:
             raise DataError(f"task.data={settings.data}: the files of {self.name} are named in {self.folder / FILE}")
         found = {split: self.found(split) for split in SPLITS}
-        problems = [problem for each in found.values() for problem in each.problems]
-        shared = self.definition.data.seeds == self.definition.data.validation
-        problems += [] if shared else overlaps(found, [("seeds", "validation")])
-        problems += overlaps(found, [("seeds", "test"), ("validation", "test")])
-        if problems:
+        if problems := self.problems_of(found):
             more = len(problems) - SHOWN_PROBLEMS
             listed = [f"  {problem}" for problem in problems[:SHOWN_PROBLEMS]]
             tail = [f"  and {more} more: arte task check {self.folder}"] if more > 0 else []
             raise DataError("\n".join([f"{self.folder}: its items cannot be used:", *listed, *tail]))
         seeds, held_out = (self._drawn(found[split].items, split, seed) for split in ("seeds", "validation"))
-        if shared:
+        if self._is_shared:
             held_out, seeds = seeds[: settings.held_out], seeds[settings.held_out :]
         return Splits(
             self._so_many(seeds, settings.seeds, "seeds", "task.seeds"),
@@ -97,6 +95,19 @@ class FolderTask(DefinedTask):
             self._so_many(found["test"].items, settings.test, "test", "task.test"),
             [],
         )
+
+    def problems_of(self, found: dict[SplitName, Found]) -> list[str]:
+        """Rows that are no items, and items of one split that are in another too, each with its place."""
+        problems = [problem for each in found.values() for problem in each.problems]
+        pairs: list[tuple[SplitName, SplitName]] = [("seeds", "test"), ("validation", "test")]
+        for one, other in pairs if self._is_shared else [("seeds", "validation"), *pairs]:
+            problems += _overlaps(one, found[one], other, found[other])
+        return problems
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether seeds and validation are of one source."""
+        return self.definition.data.seeds == self.definition.data.validation
 
     def _drawn(self, items: list[Item], split: str, seed: int) -> list[Item]:
         return random.Random(f"{self.name}-{split}-{seed}").sample(items, len(items))
@@ -110,7 +121,7 @@ class FolderTask(DefinedTask):
         return items[:count]
 
 
-def items_of(rows: Sequence[located.Located], split: SplitName, definition: Definition, answers: Reader) -> Found:
+def _items_of(rows: Sequence[located.Located], split: SplitName, definition: Definition, answers: Reader) -> Found:
     """The items of a file's rows; what is wrong with a row is a problem with its place, and no item."""
     items: list[Item] = []
     where: list[str] = []
@@ -133,15 +144,13 @@ def items_of(rows: Sequence[located.Located], split: SplitName, definition: Defi
     return Found(items, where, problems)
 
 
-def overlaps(found: dict[SplitName, Found], pairs: Sequence[tuple[SplitName, SplitName]]) -> list[str]:
-    """Items of one split that are in another too, each with both places."""
-    problems = []
-    for one, other in pairs:
-        known = {_folded(item.question): place for item, place in zip(found[one].items, found[one].where, strict=True)}
-        for item, place in zip(found[other].items, found[other].where, strict=True):
-            if (first := known.get(_folded(item.question))) is not None:
-                problems.append(f"{place}: also in {one} ({first}); {other} must hold others")
-    return problems
+def _overlaps(one: SplitName, these: Found, other: SplitName, those: Found) -> list[str]:
+    known = {_folded(item.question): place for item, place in zip(these.items, these.where, strict=True)}
+    return [
+        f"{place}: also in {one} ({known[folded]}); {other} must hold others"
+        for item, place in zip(those.items, those.where, strict=True)
+        if (folded := _folded(item.question)) in known
+    ]
 
 
 def _folded(text: str) -> str:

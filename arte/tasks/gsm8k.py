@@ -5,7 +5,6 @@ et al. 2025, arXiv 2502.03461) and GSM-Plus (eight changes of each test item, Li
 and probes are of GSM8K in all three.
 """
 
-import random
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from arte.errors import DataError
 from arte.rows import Item
 from arte.tasks import answers, located
 from arte.tasks.arithmetic import Arithmetic
+from arte.tasks.shares import seeds_and_probes, tested
 from arte.tasks.task import Splits
 
 HUB_ID = "openai/gsm8k"
@@ -46,25 +46,11 @@ class Gsm8k(Arithmetic):
         source = settings.data or HUB_ID
         train_rows, test_rows = (self._rows(settings.data, split) for split in ("train", "test"))
         every_test = self._tested(test_rows)
-        tested = {item.question for item in every_test}
+        asked = {item.question for item in every_test}
         train = [_item(row, "gsm8k-train", place) for place, row in enumerate(train_rows)]
-        free = list({item.question: item for item in train if item.question not in tested}.values())
-        held_out = settings.held_out
-        wanted = settings.seeds + held_out
-        if wanted > len(free):
-            name = "task.validation" if settings.validation else "task.probes"
-            raise DataError(
-                f"{source}: task.seeds={settings.seeds} and {name}={held_out} need {wanted} train items, "
-                f"but there are {len(free)}; ask for fewer"
-            )
-        if settings.test is not None and settings.test > len(every_test):
-            raise DataError(
-                f"{source}: task.test={settings.test} is more than its {len(every_test)} test items; ask for fewer, or "
-                "leave task.test out to use all"
-            )
-        drawn = random.Random(f"gsm8k-{seed}").sample(free, len(free))
-        probes, seeds = drawn[:held_out], drawn[held_out:wanted]
-        return Splits(seeds, probes, every_test[: settings.test], [])
+        free = list({item.question: item for item in train if item.question not in asked}.values())
+        seeds, probes = seeds_and_probes(source, free, settings, f"gsm8k-{seed}")
+        return Splits(seeds, probes, tested(source, every_test, settings), [])
 
     def _tested(self, rows: list[located.Located]) -> list[Item]:
         return [_item(row, f"{self.name}-test", place) for place, row in enumerate(rows)]
