@@ -83,7 +83,7 @@ class Served(NamedTuple):
         assert server.url is not None
         key = key_of(server)
         try:
-            with openai.OpenAI(base_url=server.url, api_key=key, timeout=LOOK_S, max_retries=3) as client:
+            with openai.OpenAI(base_url=server.url, api_key=key, timeout=LOOK_S, max_retries=1) as client:
                 listed = {model.id: model.owned_by for model in client.models.list().data or []}
         except openai.NotFoundError:
             listed = {}  # a hosted server may list nothing

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from arte_export import distributions
 from arte_export.device_file import DeviceFile
@@ -12,6 +11,8 @@ from arte_export.errors import BadModel, ChildDied, ExportError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+
+from tests.export.holders import holders
 
 
 def test_one_position_by_hand() -> None:
@@ -107,7 +108,7 @@ def test_of_files_that_die_together_the_one_at_fault_is_named(tiny_model: Path, 
     children: list[int] = []
 
     def kill(_done: int, _total: int) -> None:
-        [child] = psutil.Process().children()
+        [child] = holders()
         if child.pid not in children:
             children.append(child.pid)
         if len(children) in (1, 3):  # that of both files, and that of the second alone

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from arte_export import gguf, gguf_header, imatrix, schemes
 from arte_export.activations import Sum
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.export.block_inputs import Expected, gpt2_sums, llama_sums
+from tests.export.holders import holders
 
 # two of equal length, which share a batch; one longer than a chunk of 16, which is cut into 16 + 5; one of one token
 ROWS = [[5, 17, 300, 42, 42, 9, 120], [250, 8, 8], [7, 6, 5, 4, 3, 2, 1], list(range(20, 41)), [77]]
@@ -175,7 +175,7 @@ def test_what_the_model_cannot_read_is_refused(llama: Case, tmp_path: Path) -> N
 
 def test_a_killed_collection_leaves_nothing(llama: Case, tmp_path: Path) -> None:
     def kill(_done: int, _total: int) -> None:
-        for process in psutil.Process().children():
+        for process in holders():
             process.kill()
 
     rows = [list(range(10, 10 + length)) for length in range(1, 200)]

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import psutil
 import pytest
 from arte_export import onnx_genai, onnx_logits
 from arte_export.errors import BadModel, ChildDied, ExportError
 from onnx import TensorProto
+
+from tests.export.holders import holders
 
 IDS = [1, 40, 41, 300, 7, 99, 120, 3, 200, 17]
 
@@ -166,7 +167,7 @@ def test_a_killed_builder_leaves_nothing(tiny_model: Path, tmp_path: Path) -> No
 
     def kill(*_progress: int) -> None:
         if not killed:
-            killed.extend(child.pid for child in psutil.Process().children() if "arte_export.child" in child.cmdline())
+            killed.extend(child.pid for child in holders())
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(ChildDied, match="SIGKILL"):

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from arte_export import child, gguf, imatrix, quantizer, schemes
 from arte_export.activations import Sum
@@ -16,6 +15,7 @@ from arte_export.gguf import Wanted
 from arte_export.schemes import SCHEMES
 
 from tests.export import written_gguf
+from tests.export.holders import holders
 
 DOWN = "blk.1.ffn_down.weight"  # of two: the first eighth of the layers, none here, gets larger types
 LARGEST_ERROR = {  # root mean square of the rounding errors of normal weights in bf16, over that of the weights
@@ -191,7 +191,7 @@ def test_a_killed_quantizer_leaves_whole_files_only(wide: Path, tmp_path: Path) 
 
     def kill(done: int, _total: int) -> None:
         if done == 3:
-            for process in psutil.Process().children():
+            for process in holders():
                 process.kill()
 
     with pytest.raises(ChildDied, match=r"wide\.gguf: the process that held this file was killed by SIGKILL"):
