@@ -71,9 +71,11 @@ class Engine(Protocol):
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
+        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts as one batch, in order. Temperature 0 is greedy. A stop string ends an answer and is
-        not part of it."""
+        not part of it. `schema`: a JSON Schema that whole answers are held to while they are drawn, by engines that can
+        (docs/engines.md); the others draw freely, so whoever asks reads answers as critically as without."""
         ...
 
 

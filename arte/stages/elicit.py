@@ -134,7 +134,11 @@ class Drafting:
         for number, style in enumerate(self.styles):
             prompts = [self.task.rationale_prompt(question.text, style) for question in explained]
             answers = self._generate(
-                prompts, f"rationales-{turn}-{number}", self.settings.rationale_tokens, self.rationale_temperature
+                prompts,
+                f"rationales-{turn}-{number}",
+                self.settings.rationale_tokens,
+                self.rationale_temperature,
+                schema=self.task.reply_schema,
             )
             for question, drafts, answer in zip(explained, parsed, answers, strict=False):
                 if answer.finish == "too_long":
@@ -170,6 +174,7 @@ class Drafting:
         max_tokens: int,
         temperature: float,
         stop: Sequence[str] = (),
+        schema: str | None = None,
     ) -> list[Answer]:
         if not prompts:
             return []
@@ -182,6 +187,7 @@ class Drafting:
             temperature=temperature,
             top_p=self.settings.top_p,
             stop=stop,
+            schema=schema,
         )
         self._tokens[name] = (sum(answer.tokens_in for answer in answers), sum(answer.tokens_out for answer in answers))
         replace_text(self._tokens_file, json.dumps(self._tokens))

@@ -141,6 +141,7 @@ class Json:
         import jsonschema
 
         self.fields = fields
+        self.schema = None if schema is None else json.dumps(schema)
         self.expected = "JSON" if schema is None else f"JSON that satisfies {json.dumps(schema)[:200]}"
         self.valid: Callable[[Any], bool] = (
             (lambda _: True) if schema is None else jsonschema.Draft202012Validator(schema).is_valid

@@ -13,7 +13,7 @@ from arte.errors import DataError
 from arte.generation import Message
 from arte.recipe import Style
 from arte.rows import Example, Item
-from arte.tasks.answer_kinds import Number, Reader
+from arte.tasks.answer_kinds import Json, Number, Reader
 from arte.tasks.definition import Asking
 from arte.tasks.equations import equations_hold
 from arte.tasks.task import Draft
@@ -56,6 +56,7 @@ class DefinedTask:
         self.identity = identity
         self.examples = functools.cache(examples)
         self.reader = reader
+        self.reply_schema = reader.schema if isinstance(reader, Json) and not explains else None
 
     def strict(self, text: str) -> str | None:
         """The answer behind the last mark, on its line; without solutions the whole text is the answer."""

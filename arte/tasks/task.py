@@ -43,6 +43,9 @@ class Task(Protocol):
     licence: str
     explains: bool
     """Whether a reply is a solution and then the answer; else it is the answer alone."""
+    reply_schema: str | None
+    """A JSON Schema of whole replies, which engines that can hold a teacher to; None where replies are more than
+    JSON."""
     identity: str
     """Of a task that is given in files: changes with anything that prompts or checks depend on. Empty where they come
     with ARTE."""

@@ -22,6 +22,7 @@ from arte_export.prefix import common_prefix
 
 if TYPE_CHECKING:
     from arte_export import runtime
+    from arte_export.grammar import Grammar
 
 
 NUCLEUS = 1024
@@ -46,16 +47,18 @@ def answers(
     limit_s: float = 6 * 3600.0,
     progress: child.Progress | None = None,
     drawn: Drawn | None = None,
+    schema: str | None = None,
 ) -> Answers:
     """Continuations of prompts that are already rendered with the chat template, from a child process; greedy where
-    `drawn` is None.
+    `drawn` is None, and JSON that satisfies `schema` where there is one.
 
     A prompt is tokenised as it stands: special-token text becomes special tokens and no BOS is put in front. An answer
     ends with an end-of-generation token, a stop string, `max_tokens` tokens, or the end of the trained context.
 
-    Raises BadModel (file), ExportError (an empty prompt, or one that leaves no room in the context), ChildDied.
+    Raises BadModel (file), ExportError (a prompt that is empty or leaves no room in the context, a schema that no
+    grammar can be made of), ChildDied.
     """
-    call = partial(_answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel, drawn)
+    call = partial(_answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel, drawn, schema)
     finished = child.run(call, holding=file, limit_s=limit_s, progress=progress)
     return finished.result.model_copy(update={"peak_rss_bytes": finished.peak_rss_bytes})
 
@@ -69,6 +72,7 @@ class _Sequence:
     position: int
     room: int
     stream: np.random.Generator | None = None
+    grammar: "Grammar | None" = None
     ids: list[int] = field(default_factory=list)
     text: bytes = b""
     ended: bool = False
@@ -82,12 +86,14 @@ def _answers(
     threads: int | None,
     parallel: int,
     drawn: Drawn | None,
+    schema: str | None,
 ) -> Answers:
-    from arte_export import runtime
+    from arte_export import grammar, runtime
 
     if not prompts:
         return Answers(texts=[], token_ids=[], seconds=0.0, load_s=0.0, tokens_in=0, tokens_out=0)
     start = time.perf_counter()
+    rules = None if schema is None else grammar.written(schema)
     with runtime.load(file) as model:
         asked = [model.tokenise(prompt) for prompt in prompts]
         longest = max(map(len, asked))
@@ -101,7 +107,9 @@ def _answers(
         room = min(longest + max_tokens, model.trained_context_tokens)
         with runtime.context(model, sequence_tokens=room, sequences=sequences, threads=threads) as context:
             loaded = time.perf_counter()
-            done = _generate(model, context, asked, max_tokens, [text.encode() for text in stop], sequences, drawn)
+            done = _generate(
+                model, context, asked, max_tokens, [text.encode() for text in stop], sequences, drawn, rules
+            )
             seconds = time.perf_counter() - loaded
     return Answers(
         texts=[sequence.text.decode(errors="replace") for sequence in done],
@@ -123,7 +131,10 @@ def _generate(
     stop: list[bytes],
     sequences: int,
     drawn: Drawn | None,
+    rules: str | None,
 ) -> list[_Sequence]:
+    from arte_export.grammar import Grammar
+
     prefix = 0 if model.recurrent else common_prefix(asked, leave=1)
     if prefix:
         for start in range(0, prefix, context.batch_tokens):
@@ -137,6 +148,7 @@ def _generate(
             prefix,
             min(max_tokens, model.trained_context_tokens - len(ids)),
             None if drawn is None else np.random.default_rng(drawn.seeds[prompt]),
+            None if rules is None else Grammar(model, rules),
         )
         for prompt, ids in enumerate(asked)
     ]
@@ -148,6 +160,8 @@ def _generate(
             sequence = active[slot]
             if _take(model, sequence, token, stop):
                 done.append(active.pop(slot))
+                if sequence.grammar is not None:
+                    sequence.grammar.close()
                 child.tell(len(done), len(asked))
                 if waiting:
                     context.cut(slot, prefix)
@@ -191,7 +205,15 @@ def _step(context: "runtime.Context", active: dict[int, _Sequence], drawn: Drawn
         if part and not sequence.pending:
             ends.append((slot, len(tokens) - 1))
     context.decode(tokens, positions, slots, wanted=[index for _, index in ends])
-    return [(slot, next_token(context.logits(index), drawn, active[slot].stream)) for slot, index in ends]
+    return [(slot, _next(context.logits(index), drawn, active[slot])) for slot, index in ends]
+
+
+def _next(logits: NDArray[np.float32], drawn: Drawn | None, sequence: _Sequence) -> int:
+    if sequence.grammar is None:
+        return next_token(logits, drawn, sequence.stream)
+    token = next_token(sequence.grammar.allowed(logits), drawn, sequence.stream)
+    sequence.grammar.take(token)
+    return token
 
 
 def next_token(logits: NDArray[np.float32], drawn: Drawn | None, stream: np.random.Generator | None) -> int:

@@ -1,15 +1,17 @@
 """llama.cpp's answers beside those of the model that its file was made from."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from arte_export import converter, generate, gguf
-from arte_export.errors import DownloadFailed
+from arte_export.errors import DownloadFailed, ExportError
 
 from arte.errors import EngineError
 from arte.generation import Prompt
@@ -25,6 +27,13 @@ from tests.cli.command import SMOKE
 from tests.engines.conftest import free_port, wait_for
 
 SETTINGS = LlamaCpp(parallel=4, threads=1)
+COMMAND = {
+    "type": "object",
+    "properties": {"action": {"enum": ["on", "off"]}, "room": {"enum": ["hall", "attic"]}},
+    "required": ["action", "room"],
+    "additionalProperties": False,
+}
+"""A JSON Schema with four values."""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,27 @@ def test_a_seed_gives_the_same_draw_in_any_company(llama: LlamaCppEngine) -> Non
     other_seeds = [prompt._replace(seed=prompt.seed + 100) for prompt in asked]
     elsewhere = llama.generate(other_seeds, max_tokens=8, temperature=1.0)
     assert sum(one.text != other.text for one, other in zip(together, elsewhere, strict=True)) >= 2
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_answers_are_held_to_a_schema(llama: LlamaCppEngine, temperature: float) -> None:
+    """A teacher that was never taught JSON writes nothing else, and the same whatever is asked beside it."""
+    asked = prompts(llama, 6)
+    free = llama.generate(asked, max_tokens=40, temperature=temperature)
+    held = llama.generate(asked, max_tokens=40, temperature=temperature, schema=json.dumps(COMMAND))
+    valid = jsonschema.Draft202012Validator(COMMAND).is_valid
+    assert not any(answer.text.startswith("{") for answer in free)
+    assert [answer.finish for answer in held] == ["stop"] * 6
+    assert all(valid(json.loads(answer.text)) for answer in held)
+    backwards = llama.generate(asked[::-1], max_tokens=40, temperature=temperature, schema=json.dumps(COMMAND))[::-1]
+    assert sum(one.text == other.text for one, other in zip(held, backwards, strict=True)) >= 5
+    if temperature:
+        assert len({answer.text for answer in held}) > 1
+
+
+def test_a_schema_that_no_grammar_can_be_made_of(llama: LlamaCppEngine) -> None:
+    with pytest.raises(ExportError, match="makes no grammar of the JSON Schema"):
+        llama.generate(prompts(llama, 1), max_tokens=4, temperature=0.0, schema='{"type": "no such type"}')
 
 
 def test_a_stop_string_ends_an_answer(llama: LlamaCppEngine) -> None:
@@ -121,6 +151,10 @@ def test_its_server_gives_the_same_answers(server: str, llama: LlamaCppEngine, t
     assert [answer.text for answer in found] == [answer.text for answer in here]
     assert len({answer.text for answer in here}) > 3
     assert [answer.tokens_in for answer in found] == [answer.tokens_in for answer in here]
+    [held] = engine.generate(
+        [Prompt(engine.render(chats[0]))], max_tokens=40, temperature=0.0, schema=json.dumps(COMMAND)
+    )
+    assert set(json.loads(held.text)) == {"action", "room"}
     [long] = engine.generate(
         [Prompt(engine.render([{"role": "user", "content": "cat " * 3000}]))], max_tokens=12, temperature=0.0
     )

@@ -1,5 +1,6 @@
 """vLLM in this process beside transformers: the same answers, the same log-probabilities."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from arte.recipe_engines import Vllm
 from arte.rows import Example
 from arte.stages.align import merge_adapter
 
+COMMAND = {
+    "type": "object",
+    "properties": {"action": {"enum": ["on", "off"]}, "room": {"enum": ["hall", "attic"]}},
+    "required": ["action", "room"],
+    "additionalProperties": False,
+}
 SETTINGS = Vllm(memory_share=0.1, context=1024)
 
 
@@ -57,6 +64,18 @@ def test_a_stop_string_ends_an_answer(engine: VllmEngine, here: TransformersEngi
         (one.text, one.finish) for one in ask(here, stop=(stop,))
     ]
     assert ask(engine, stop=(stop,))[0].finish == "stop"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_answers_are_held_to_a_schema(engine: VllmEngine, temperature: float) -> None:
+    """A teacher that was never taught JSON writes nothing else."""
+    asked = prompts(engine, 6)
+    held = engine.generate(asked, max_tokens=60, temperature=temperature, schema=json.dumps(COMMAND))
+    assert [answer.finish for answer in held] == ["stop"] * 6
+    found = [json.loads(answer.text) for answer in held]
+    assert all(set(row) == {"action", "room"} for row in found)
+    assert all(row["action"] in {"on", "off"} and row["room"] in {"hall", "attic"} for row in found)
+    assert not any(answer.text.startswith("{") for answer in ask(engine, temperature))
 
 
 def test_a_prompt_that_is_too_long_falls_out_alone(engine: VllmEngine) -> None:

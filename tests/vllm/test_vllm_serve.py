@@ -1,5 +1,6 @@
 """`vllm serve` on loopback, asked by the engine for servers."""
 
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from arte.generation.kept_answers import KeptAnswers
 from arte.generation.openai import OpenAIEngine
 from arte.generation.served import Served
 from arte.generation.transformers import TransformersEngine
+from arte.generation.vllm import HELD
 from arte.recipe import Teacher
 from arte.recipe_engines import Server
 from arte.served_teacher import served_teacher
@@ -38,7 +40,7 @@ def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     command += ["--model", str(folder), "--served-model-name", NAME]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "1024"]
     command += ["--enforce-eager", "--gpu-memory-utilization", "0.1", "--api-key", KEY]
-    command += ["--enable-lora", "--max-lora-rank", "8"]
+    command += ["--enable-lora", "--max-lora-rank", "8", "--structured-outputs-config", json.dumps(HELD)]
     environment = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
@@ -95,6 +97,16 @@ def test_greedy_answers_are_those_of_transformers(
     assert found == ask(here)
     assert len({answer.text for answer in found}) > 6
     assert engine.served.takes_adapters
+
+
+@pytest.mark.parametrize("rendered_here", [False, True], ids=["chat", "completions"])
+def test_answers_are_held_to_a_schema(url: str, here: TransformersEngine, tmp_path: Path, rendered_here: bool) -> None:
+    engine = engine_of(url, tmp_path / "kept.jsonl", here.tokenizer if rendered_here else None)
+    prompts = [Prompt(engine.render(chat), seed) for seed, chat in enumerate(chats()[::2])]
+    schema = '{"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"], "maxProperties": 1}'
+    held = engine.generate(prompts, max_tokens=30, temperature=0.0, schema=schema)
+    assert len(held) == 6
+    assert all(json.loads(answer.text) in ({"on": True}, {"on": False}) for answer in held)
 
 
 def test_an_aligned_teacher_is_loaded_while_the_server_runs(
