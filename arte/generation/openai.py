@@ -146,6 +146,8 @@ class OpenAIEngine:
             else:
                 said = await self.client.completions.create(**request)
             answer = self.served.answer(said)
+            # llama-server gives a turn that it went on from whole, its opening included; others may repeat it.
+            answer = answer._replace(text=answer.text.removeprefix(opening(request.get("messages", []))))
         except AGAIN as error:
             again = Again.because(error, self.settings.timeout_s)
             if again.busy:
@@ -157,6 +159,12 @@ class OpenAIEngine:
             raise explained(error, self.served.name, self.settings) from error
         self.slots.answered()
         return answer
+
+
+def opening(messages: Sequence[Message]) -> str:
+    """What an assistant's turn that is to be gone on from begins with; empty where the last turn is another's."""
+    last = messages[-2:-1] if messages and messages[-1]["content"] == GO_ON else messages[-1:]
+    return last[0]["content"] if last and last[0]["role"] == "assistant" else ""
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

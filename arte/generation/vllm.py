@@ -69,7 +69,7 @@ class VllmEngine:
         stop: Sequence[str] = (),
         schema: str | None = None,
     ) -> list[Answer]:
-        """Continues all prompts, in order (see Engine). Raises EngineError where vLLM makes no grammar of the schema."""
+        """Continues all prompts, in order (see Engine). Raises EngineError where vLLM cannot hold to the schema."""
         rows = [text_ids(self.tokenizer, prompt.text) for prompt in prompts]
         fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]
         sampling = [

@@ -9,8 +9,8 @@ import pytest
 from arte.errors import EngineError
 from arte.generation import Answer, Message, Prompt
 from arte.generation.kept_answers import KeptAnswers
-from arte.generation.openai import OpenAIEngine
-from arte.generation.served import Served
+from arte.generation.openai import OpenAIEngine, opening
+from arte.generation.served import GO_ON, Served
 from arte.generation.transformers import TransformersEngine
 from arte.recipe_engines import Server
 from tests.engines.conftest import RunningServer
@@ -156,3 +156,11 @@ def test_a_line_that_a_kill_cut_is_asked_again(server: RunningServer, tmp_path: 
         ask(engine_of(server, between.url, kept), 3)
         assert sum(between.bodies.values()) == 1
     assert len(kept.read_bytes().splitlines()) == 3
+
+
+def test_what_an_open_turn_begins_with() -> None:
+    asked: Message = {"role": "user", "content": "Write two."}
+    turn: Message = {"role": "assistant", "content": "1. Ada"}
+    go_on: Message = {"role": "user", "content": GO_ON}
+    assert opening([asked, turn]) == opening([asked, turn, go_on]) == "1. Ada"
+    assert opening([asked]) == opening([asked, turn, asked]) == opening([]) == ""
