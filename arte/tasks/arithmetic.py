@@ -30,7 +30,7 @@ class Arithmetic:
     strict = staticmethod(answers.strict)
     flexible = staticmethod(answers.flexible)
     explains = True
-    reply_schema = None
+    reply_schema: str | None = None
     identity = ""
 
     def right(self, found: str | None, gold: str) -> bool:
