@@ -146,7 +146,7 @@ def evaluate(
     from arte.stages import judge
 
     quiet()
-    samples = judge.judge(model, TaskSettings(name=task, data=data, test=test), Evaluate(shots=shots), out)
+    samples = judge.judge(model, TaskSettings(name=task, data=data, test=test), Evaluate(shots=shots), out, typer.echo)
     for line in judge.lines(samples):
         typer.echo(line)
 

@@ -163,7 +163,7 @@ def train(run: Run, name: str, those: list[Example], steps: int, settings: Disti
 
 def evaluate(run: Run, arm: Arm) -> None:
     """An arm's student on the test items."""
-    from arte.stages.answering import Answering
+    from arte.stages.answering import Answering, Scoring
 
     settings = run.recipe.evaluate
     name = f"evaluate/{arm}"
@@ -171,15 +171,17 @@ def evaluate(run: Run, arm: Arm) -> None:
     def work(folder: StageFolder) -> Figures:
         engine = run.asked(name, student_folder(run, arm))
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
+        scoring = Scoring(engine, folder.path / "options.jsonl", settings.batch_size)
         slices = run.slices(None)
         asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
-        ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings)
-        return Figures(tokens_in=answering.tokens_in, tokens_out=answering.tokens_out)
+        ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings, scoring)
+        return Figures(tokens_in=answering.tokens_in + scoring.tokens_in, tokens_out=answering.tokens_out)
 
     given = {
         "evaluate": settings,
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
+        **({"options": "scored"} if run.task.options(run.splits.test[0].question) else {}),
         **run.models.student_engine,
     }
     run.stage(name, given, work)

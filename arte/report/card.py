@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arte.report import usage, words
-from arte.report.contract import Artefact, Model, Report
+from arte.report.contract import Artefact, Metric, Model, Report
 
 # The starter models come from the package index under names of ours; these are their homes on the hub.
 _HOMES = {
@@ -130,20 +130,24 @@ def _method(report: Report) -> str:
 def _evaluation(report: Report) -> str:
     if not report.accuracy:
         return ""
+    options = any(row.metric == "acc" for row in report.accuracy)
+    told = " acc, acc_norm: the option that is the likeliest reply, and the likeliest a character." if options else ""
     lines = [
         "## Evaluation\n",
-        "Greedy answers, 95 % Wilson intervals.\n",
-        "| arm | artefact | slice | problems | strict-match | 95 % | flexible-extract |",
-        "|---|---|---|---:|---:|---:|---:|",
+        f"Greedy answers, 95 % Wilson intervals.{told}\n",
+        "| arm | artefact | slice | problems | strict-match | 95 % | flexible-extract |"
+        + (" acc | acc_norm |" if options else ""),
+        "|---|---|---|---:|---:|---:|---:|" + ("---:|---:|" if options else ""),
     ]
     for row in report.accuracy:
         if row.metric != "strict-match":
             continue
-        flexible = report.found(row.arm, row.artefact, "flexible-extract", row.slice)
+        metrics: tuple[Metric, ...] = ("flexible-extract", "acc", "acc_norm") if options else ("flexible-extract",)
+        others = [report.found(row.arm, row.artefact, metric, row.slice) for metric in metrics]
         lines.append(
             f"| {row.arm} | {_cell(row.artefact)} | {words.slice_title(row.slice)} | {row.n:,} | "
             f"{words.percent(row.accuracy)} | {words.interval(row.ci95)} | "
-            f"{words.percent(flexible.accuracy) if flexible else '–'} |"
+            + " ".join(f"{words.percent(other.accuracy) if other else '–'} |" for other in others)
         )
     return "\n".join(lines + [f"\n{note}" for note in words.file_notes(report)])
 

@@ -12,8 +12,9 @@ from arte.ledger import Call
 from arte.recipe import Arm
 from arte.report.statistics import Spread
 
-Metric = Literal["strict-match", "flexible-extract"]
-METRICS: tuple[Metric, ...] = ("strict-match", "flexible-extract")
+Metric = Literal["strict-match", "flexible-extract", "acc", "acc_norm"]
+METRICS: tuple[Metric, ...] = ("strict-match", "flexible-extract", "acc", "acc_norm")
+"""The last two, of the likeliest option, only where a task has options."""
 
 
 class Part(BaseModel):

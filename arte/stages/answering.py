@@ -1,9 +1,9 @@
-"""Greedy answers to a long list of prompts, batch after batch, kept on disk as they come."""
+"""Greedy answers to a long list of prompts, and how likely given replies are, batch after batch, kept as they come."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from arte.generation import Engine, Prompt
+from arte.generation import Continuation, Engine, Prompt, ScoringEngine
 from arte.jsonl import RowLog
 from arte.progress import progress
 from arte.rows import Row
@@ -49,3 +49,40 @@ class Answering:
                 told(len(self.log.rows))
         texts_by_place = dict(zip(order, (reply.text for reply in self.log.rows), strict=True))
         return [texts_by_place[place] for place in range(len(texts))]
+
+
+class Likelihood(Row):
+    """How likely one reply is, all of it (nats); `greedy`: greedy decoding gives it."""
+
+    logprob: float
+    greedy: bool
+    tokens_in: int
+
+
+class Scoring:
+    """Says how likely replies are, in their order; a killed run goes on after its last whole batch."""
+
+    def __init__(self, engine: ScoringEngine, log: Path, batch_size: int) -> None:
+        """Opens nothing until it is asked."""
+        self.engine = engine
+        self.log = log
+        self.batch_size = batch_size
+        self.tokens_in = 0
+        """Tokens of all prompts and replies."""
+
+    def __call__(self, asked: Sequence[tuple[str | list[int], str | list[int]]]) -> list[tuple[float, bool]]:
+        """The log-probability of each (prompt, reply) as texts or as token ids, and whether it is greedy."""
+        log = RowLog(self.log, Likelihood)
+        groups: dict[str, int] = {}
+        continuations = [
+            Continuation(prompt, text, groups.setdefault(str(prompt), len(groups))) for prompt, text in asked
+        ]
+        with progress("options", len(asked)) as told:
+            while (start := log.batches_done * self.batch_size) < len(asked):
+                scored = self.engine.logprobs(continuations[start : start + self.batch_size])
+                log.append_batch(
+                    [Likelihood(logprob=sum(s.logprobs), greedy=s.greedy, tokens_in=s.tokens_in) for s in scored]
+                )
+                told(len(log.rows))
+        self.tokens_in += sum(row.tokens_in for row in log.rows)
+        return [(row.logprob, row.greedy) for row in log.rows]
