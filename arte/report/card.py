@@ -33,6 +33,7 @@ def model_card(report: Report) -> str | None:
         f"**Which data:** {words.data_note(report)}",
         _method(report),
         _evaluation(report),
+        _other_tasks(report),
         _files(report),
         _usage(report),
         "## Limitations\n\n" + "\n".join(f"- {note}" for note in words.limitations(report)),
@@ -122,8 +123,12 @@ def _method(report: Report) -> str:
         text += (
             f"\n\n## Data\n\n{report.data.accepted:,} of {report.data.drafted:,} drafts were accepted; the others were "
             "unparsed, inconsistent, near-duplicates, or too close to a probe or test problem."
-            f"{trained} The drafts are synthetic. Seed and test problems: {report.data_source or report.task}."
+            f"{trained} The drafts are synthetic. Seed and test problems: {report.data_source or report.task}; "
+            f"licence: {report.data_licence or 'not recorded'}."
         )
+        known = [words.read(found) for found in report.data_read]
+        known += [words.overlap(found) for found in report.overlaps if found.arm in (report.student_arm, "exercises")]
+        text += "\n" + "".join(f"\n- {line}" for line in known) if known else ""
     return text
 
 
@@ -150,6 +155,26 @@ def _evaluation(report: Report) -> str:
             + " ".join(f"{words.percent(other.accuracy) if other else '–'} |" for other in others)
         )
     return "\n".join(lines + [f"\n{note}" for note in words.file_notes(report)])
+
+
+def _other_tasks(report: Report) -> str:
+    if not report.lm_tasks:
+        return ""
+    lines = [
+        "## Other tasks\n",
+        "Tasks of lm-eval that nothing was trained for, with their standard errors; changes from the untrained student "
+        "are paired by document, with 95 % intervals.\n",
+        "| task | metric | documents | arm | score | change |",
+        "|---|---|---:|---|---:|---:|",
+    ]
+    sources = dict.fromkeys(f"{row.task}: {row.source}" for row in report.lm_tasks if row.source)
+    for row in report.lm_tasks:
+        if row.arm in ("untrained", report.student_arm):
+            lines.append(
+                f"| {_cell(row.task)} | {_cell(row.title.removeprefix(f'{row.task}, '))} | {row.n:,} | {row.arm} | "
+                f"{words.with_error(row.value, row.standard_error)} | {words.change(row.change, row.change_ci95)} |"
+            )
+    return "\n".join([*lines, *([f"\nData: {'; '.join(sources)}."] if sources else [])])
 
 
 def _files(report: Report) -> str:

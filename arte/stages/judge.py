@@ -12,7 +12,7 @@ from arte.recipe import Evaluate, Model
 from arte.recipe import Task as TaskSettings
 from arte.report.statistics import wilson
 from arte.rows import Item
-from arte.stages import options
+from arte.stages import lm_tasks, options
 from arte.stages.answering import Answering, Scoring
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
 
@@ -67,6 +67,30 @@ def judge(
         answering = Answering(engine, Path(scratch) / "replies.jsonl", settings.batch_size, settings.max_tokens)
         scoring = Scoring(engine, Path(scratch) / "options.jsonl", settings.batch_size)
         return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings, scoring)
+
+
+def ask_lm_tasks(name: str, settings: Evaluate, out: Path | None) -> list[lm_tasks.TaskScore]:
+    """Asks a hub id or a model folder the tasks of lm-eval that `settings` name; tasks.jsonl and documents.jsonl go to
+    `out`. Raises ModelError for a device file, which cannot be asked them."""
+    from arte_export import device_file
+
+    if device_file.recognised(Path(name), models.arte_home()) is not None:
+        raise ModelError(
+            f"{name}: lm-eval's own tasks are asked of a hub id or a model folder, not of a device file yet"
+        )
+    loaded = lm_tasks.load(settings)
+    from arte.generation.transformers import TransformersEngine
+    from arte.models.folder import context_tokens
+    from arte.stages.lm_student import LmStudent
+
+    path = models.resolve(Model(name=name)).path
+    engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
+    with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
+        disk.make(folder)
+        make = lambda log: LmStudent(  # noqa: E731
+            engine, engine.tokenizer, context_tokens(path), Path(scratch) / log, settings.batch_size
+        )
+        return lm_tasks.ask(loaded, make, folder, settings.tasks_limit)
 
 
 def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:

@@ -184,4 +184,5 @@ def _published(path: Path) -> list[located.Located]:
         raise DataError(f"{path}: is not a file of BBH ({error!r}); expected examples of {FORM}") from None
     if not found:
         raise DataError(f"{path}: holds no examples; expected some of {FORM}")
+    located.note_file(path)
     return found

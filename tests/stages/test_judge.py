@@ -1,8 +1,10 @@
 """`arte evaluate` on a tiny model and a task with options."""
 
 import json
+import math
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from arte_export import likelihood
@@ -11,6 +13,7 @@ from arte_export.errors import BadModel
 from torch.nn.functional import cross_entropy
 
 from arte import recipe, tasks
+from arte.errors import ModelError
 from arte.models import ModelFolder
 from arte.recipe import Evaluate
 from arte.rows import Item
@@ -73,3 +76,26 @@ def test_a_file_without_log_probabilities_says_so(words: Path, tmp_path: Path, m
     assert judge._scoring(file, tasks.load(str(words)), [item], ["prompt"], said.append) is None
     assert "options are not scored" in said[0]
     assert "unknown input past.0" in said[0]
+
+
+def test_lm_evals_tasks_of_a_folder_are_asked_of_a_model_not_of_a_file(
+    tiny_student: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    tasks_folder = tmp_path / "tasks"
+    tasks_folder.mkdir()
+    (tasks_folder / "sky.jsonl").write_text('{"page": "The sky is blue."}\n{"page": "Ada has 3 cats."}\n')
+    (tasks_folder / "sky.yaml").write_text(
+        f"task: sky\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {tasks_folder}/sky.jsonl}}}}\n"
+        "test_split: test\noutput_type: loglikelihood_rolling\ndoc_to_text: ''\ndoc_to_target: '{{page}}'\n"
+        "metric_list: [{metric: bits_per_byte}]\n"
+    )
+    settings = Evaluate(tasks=("sky",), tasks_folder=str(tasks_folder), tasks_limit=1)
+    [score] = judge.ask_lm_tasks(str(tiny_student.path), settings, tmp_path / "out")
+    student = load(tiny_student)
+    total = _logprob(student, student.tokenizer.bos_token, "The sky is blue.")
+    assert score.n == 1
+    assert score.value == pytest.approx(-total / 16 / math.log(2), rel=0.02)  # a processor may compute in bfloat16
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["documents.jsonl", "tasks.jsonl"]
+    with pytest.raises(ModelError, match="not of a device file"):
+        judge.ask_lm_tasks(str(tmp_path / "model.gguf"), settings, None)
