@@ -133,22 +133,37 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL_OR_FILE", help="A hub id, a model folder, a .gguf file or an ONNX folder.")
     ],
-    task: Annotated[str, typer.Option(help="A task that `arte tasks` lists, or a task's folder.")] = "starter",
+    task: Annotated[
+        str | None, typer.Option(help="A task that `arte tasks` lists, or a task's folder; starter without --tasks.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Tasks or groups of lm-eval, of a model, not of a file.")
+    ] = None,
+    tasks_folder: Annotated[
+        Path | None, typer.Option(help="A folder with YAML files of further lm-eval tasks.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="A folder with train.jsonl and test.jsonl, no hub.")] = None,
-    test: Annotated[int | None, typer.Option(help="How many test items; all without it.", min=1)] = None,
+    test: Annotated[int | None, typer.Option(help="How many items of each task; all without it.", min=1)] = None,
     shots: Annotated[int, typer.Option(help="Gold examples in front of each item.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Keep samples.jsonl and results.json here.")] = None,
 ) -> None:
-    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval."""
+    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval; scores of lm-eval's own tasks."""
     from arte.quiet import quiet
     from arte.recipe import Evaluate
     from arte.recipe import Task as TaskSettings
-    from arte.stages import judge
+    from arte.stages import judge, lm_tasks
 
     quiet()
-    samples = judge.judge(model, TaskSettings(name=task, data=data, test=test), Evaluate(shots=shots), out)
-    for line in judge.lines(samples):
-        typer.echo(line)
+    names = tuple(name.strip() for name in (tasks or "").split(",") if name.strip())
+    folder = None if tasks_folder is None else str(tasks_folder)
+    settings = Evaluate(shots=shots, tasks=names, tasks_folder=folder, tasks_limit=test)
+    if task is not None or not names:
+        about = TaskSettings(name=task or "starter", data=data, test=test)
+        for line in judge.lines(judge.judge(model, about, settings, out, typer.echo)):
+            typer.echo(line)
+    if names:
+        for line in lm_tasks.lines(judge.ask_lm_tasks(model, settings, out)):
+            typer.echo(line)
 
 
 app.command()(cli_bench.bench)

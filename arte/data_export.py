@@ -15,10 +15,11 @@ import yaml
 from arte import arms, atomic, config, disk, tasks
 from arte.errors import WorkspaceError
 from arte.recipe import Arm, Recipe
-from arte.rows import Example, Item, Pair, Question, Rationale, read_rows
-from arte.stages.checks import QuestionCheck
+from arte.report import words
+from arte.rows import Example, Pair, Question, Rationale, read_rows
+from arte.stages import overlap
 from arte.stages.conversations import conversations, preferences
-from arte.tasks import Task
+from arte.tasks import Splits, Task, located
 
 CARD = "README.md"
 
@@ -74,8 +75,8 @@ def card(
             for name in rows
         ],
     }
-    test = task.splits(recipe.task, recipe.seed)
-    held_out = [*test.probes, *test.test, *test.unseen]
+    with located.noted() as read:
+        splits = task.splits(recipe.task, recipe.seed)
     lines = [
         "---",
         yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),
@@ -93,12 +94,13 @@ def card(
         "## Where it comes from",
         "",
         f"- Seeds, probes and tests: {task.data_source}; licence: {task.licence}.",
+        *(f"- Read: {words.read(found)}." for found in read),
         f"- The teacher's own licence says what its output may be used for: `{recipe.teacher.name}`.",
         f"- Recipe `{recipe.name}`, scale {recipe.scale}, seed {recipe.seed}.",
         "",
         "## What was checked",
         "",
-        *_checked(run, examples, held_out, recipe),
+        *_checked(run, examples, splits, recipe),
         "",
         "A draft that passed may still be wrong. What each check found in this run is in its `elicit/` and `tailor/`.",
     ]
@@ -115,8 +117,8 @@ def _row(name: str, rows: Sequence[object], recipe: Recipe) -> str:
     return f"| `data/{name}.jsonl` | {len(rows)} | TRL: prompt, completion | {what} |"
 
 
-def _checked(run: Path, examples: dict[Arm, list[Example]], held_out: Sequence[Item], recipe: Recipe) -> list[str]:
-    """Why drafts fell, and whether an example of any arm shares a run of words with a held-out item."""
+def _checked(run: Path, examples: dict[Arm, list[Example]], splits: Splits, recipe: Recipe) -> list[str]:
+    """Why drafts fell, and how many examples of an arm share a run of words with a held-out item."""
     out = []
     for stage in ("elicit", "tailor"):
         if not (run / stage / "questions.jsonl").is_file():
@@ -128,14 +130,14 @@ def _checked(run: Path, examples: dict[Arm, list[Example]], held_out: Sequence[I
         kept = sum(row.check.accepted for row in questions)
         fell = ", ".join(f"{count} {reason}" for reason, count in why.most_common()) or "none"
         out.append(f"- `{stage}`: {kept} of {len(questions)} questions passed; drafts that fell: {fell}.")
-    check = QuestionCheck([], held_out, 1.0, recipe.elicit.contamination_words)
-    for arm, those in examples.items():
-        shared = sum(check.check(example.question).reason == "contaminated" for example in those)
-        out.append(
-            f"- `sft-{arm}`: {shared} of {len(those)} questions share {recipe.elicit.contamination_words} words in a "
-            f"row with one of the {len(held_out)} probes and test items (wording of a task's templates counts too)."
-        )
-    return out
+    held_out = {"probes": splits.probes, "test": splits.test, "unseen": splits.unseen}
+    found = overlap.measure(
+        {f"`sft-{arm}`": those for arm, those in examples.items()},
+        {name: overlap.items_of(items) for name, items in held_out.items() if items},
+        splits.seeds,
+        recipe.elicit.contamination_words,
+    )
+    return out + [f"- {words.overlap(each)}" for each in found]
 
 
 def _size(rows: int) -> str:

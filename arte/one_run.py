@@ -15,6 +15,7 @@ from arte.rows import Item
 from arte.run_models import RunModels
 from arte.stage_record import Finished
 from arte.stages.evaluate import Slice
+from arte.tasks import located
 from arte.workspace import Figures, StageFolder, Work, Workspace
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Run:
         self.workspace = workspace
         self.say = say
         self.task = tasks.load(recipe.task.name)
-        self.splits = self.task.splits(recipe.task, recipe.seed)
+        with located.noted() as read:
+            self.splits = self.task.splits(recipe.task, recipe.seed)
         self.models = RunModels(recipe)
         self.student = self.models.student
         """What is asked, and trained by each arm; teaching.practise may put a practised one in its place."""
@@ -42,7 +44,7 @@ class Run:
         """What a score asks of; drafting.choose_probes may choose others of the validation items."""
         self.done: dict[str, Finished] = {}
         self.ledger = Ledger(workspace.root, recipe.limits)
-        describe(workspace.root, recipe, self.models)
+        describe(workspace.root, recipe, self.models, self.task, read)
 
     def stage(self, name: str, given: Mapping[str, Any], work: Work) -> None:
         """Does a stage, or keeps it, and says so in one line."""

@@ -75,5 +75,7 @@ def stages(whole: Run) -> Iterator[tuple[StageName, Callable[[], None]]]:
         yield "distill", partial(teaching.distill, whole)
     for arm in in_order(arms):
         yield "evaluate", partial(teaching.evaluate, whole, arm)
+        if whole.recipe.evaluate.tasks:
+            yield "evaluate", partial(teaching.ask_lm_tasks, whole, arm)
     yield "export", partial(shipping.export, whole)
     yield "bench", partial(shipping.bench, whole)

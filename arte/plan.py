@@ -149,7 +149,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
             evaluated * asked,
             evaluated * answered,
             seconds(evaluated * (asked + answered), student),
-            f"{evaluated} arms",
+            f"{evaluated} arms" + (", lm-eval's own tasks not counted" if recipe.evaluate.tasks else ""),
         ),
         row("export", checked, 0, seconds(checked, student), f"{files} files"),
         row("bench", benched, 0, seconds(benched, student), f"{files} files"),

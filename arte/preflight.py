@@ -10,9 +10,11 @@ from arte.recipe import Recipe
 
 
 def check(recipe: Recipe) -> None:
-    """Raises RecipeError, EngineError, UnknownName or ExportError for what no stage could do here or know by name."""
+    """Raises RecipeError, EngineError, DataError, UnknownName or ExportError for what no stage could do here or know by
+    name."""
     from arte_export import devices, targets
 
+    from arte.stages import lm_tasks
     from arte.stages.export_model import require
 
     if recipe.scale in ("gpu", "paper") and machine.device() == "cpu":
@@ -25,6 +27,7 @@ def check(recipe: Recipe) -> None:
     require(targets.parse(recipe.export.targets))
     for name in recipe.devices:
         devices.load(name)
+    lm_tasks.load(recipe.evaluate)
 
 
 def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

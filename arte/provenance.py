@@ -13,6 +13,8 @@ from arte.recipe import Recipe
 from arte.recipe_base import Settings
 from arte.rows import Row
 from arte.run_models import RunModels
+from arte.tasks.located import Read
+from arte.tasks.task import Task
 
 
 def plain(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,8 +27,9 @@ def digest(rows: Sequence[Row]) -> str:
     return hashlib.sha256("\n".join(row.model_dump_json() for row in rows).encode()).hexdigest()
 
 
-def describe(run: Path, recipe: Recipe, run_models: RunModels) -> None:
-    """Writes models.json, machine.json and plan.json into the run folder, and adds this command to commands.txt."""
+def describe(run: Path, recipe: Recipe, run_models: RunModels, task: Task, read: Sequence[Read]) -> None:
+    """Writes models.json, data.json, machine.json and plan.json into the run folder, and adds this command to
+    commands.txt. `read`: the data that the task's items are from."""
     student, teacher = run_models.student, run_models.teacher
     described = {
         "teacher": {
@@ -43,6 +46,8 @@ def describe(run: Path, recipe: Recipe, run_models: RunModels) -> None:
         },
     }
     (run / "models.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
+    data = {"licence": task.licence, "source": task.data_source, "read": [each.model_dump() for each in read]}
+    (run / "data.json").write_text(json.dumps(data, indent=2, ensure_ascii=False), encoding="utf-8")
     (run / "machine.json").write_text(json.dumps(machine.describe(run_models.dtype), indent=2), encoding="utf-8")
     (run / "plan.json").write_text(json.dumps(plan.rows(recipe), indent=2), encoding="utf-8")
     typed = ["arte", *sys.argv[1:]] if Path(sys.argv[0]).name == "arte" else sys.argv

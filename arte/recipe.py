@@ -251,6 +251,11 @@ class Evaluate(Settings):
     shots: Annotated[int, Field(ge=0)] = Field(0, description="Gold examples in front of each test item.")
     max_tokens: Count = Field(256, description="Most new tokens for an answer.")
     batch_size: Count = Field(64, description="Answers of a student generated together.")
+    tasks: tuple[str, ...] = Field(
+        (), description="Tasks or groups of lm-eval that every arm's student answers too, to see what it forgot."
+    )
+    tasks_folder: str | None = Field(None, description="A folder with YAML files of further lm-eval tasks.")
+    tasks_limit: Count | None = Field(None, description="Documents of each of these tasks; null for all of them.")
 
 
 class Export(Settings):

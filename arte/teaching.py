@@ -1,5 +1,6 @@
 """The stages of the students: each arm's is trained on its examples, and all answer the same test items."""
 
+import json
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,12 @@ from arte.arms import (
     teacher_of,
     trained,
 )
+from arte.errors import DataError
 from arte.one_run import Run
 from arte.provenance import digest
 from arte.recipe import Arm, Distill
 from arte.rows import Example
+from arte.stages import lm_tasks, overlap
 from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
 from arte.workspace import Figures, StageFolder
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 WHICH_EXAMPLES = ("examples", "seeds", "exercises", "rehearsed", "variants")
 """Settings of distill that say what is trained on, not how."""
+OVERLAP = "overlap.json"
 PRACTISED = "distill-exercises"
 """Name of the stage that teaches exercises."""
 
@@ -96,12 +100,17 @@ def drafts_of(run: Run, arm: Arm, turn: int) -> "tuple[Choice, list[Candidate]]"
     return choice, candidates(drafted, scored, choice, checked=MADE[arm].checked)
 
 
+def to_practise(run: Run) -> list[Example]:
+    """The exercises that come before all examples."""
+    count = run.recipe.distill.exercises
+    return run.task.exercises(count, run.splits.seeds, random.Random(f"exercises-{run.recipe.seed}")) if count else []
+
+
 def practise(run: Run) -> None:
     """Teaches the student exercises, where the recipe asks for them; all that follows is of this student."""
-    count = run.recipe.distill.exercises
-    if not count:
+    exercises = to_practise(run)
+    if not exercises:
         return
-    exercises = run.task.exercises(count, run.splits.seeds, random.Random(f"exercises-{run.recipe.seed}"))
     settings = run.recipe.distill
     settings = settings.model_copy(update={"learning_rate": settings.exercises_learning_rate})
     train(run, PRACTISED, exercises, steps_of(run, exercises), settings)
@@ -112,9 +121,27 @@ def practise(run: Run) -> None:
 def distill(run: Run) -> None:
     """A student for each arm that trains, on equally many examples, in equally many steps of equally many tokens."""
     every = examples(run)
+    check_overlap(run, every)
     steps = max(steps_of(run, those) for those in every.values())
     for arm, those in every.items():
         train(run, f"distill/{arm}", those, steps, run.recipe.distill)
+
+
+def check_overlap(run: Run, every: dict[Arm, list[Example]]) -> None:
+    """Holds what is trained on against everything that students are judged by, and writes overlap.json.
+
+    Raises DataError where an example holds a whole test item.
+    """
+    settings = run.recipe.evaluate
+    trained: dict[str, list[Example]] = {**every, **({"exercises": to_practise(run)} if to_practise(run) else {})}
+    words = run.recipe.elicit.contamination_words
+    tests = {name: overlap.items_of(items) for name, items in run.slices(None).items() if items}
+    tests |= lm_tasks.passages(lm_tasks.load(settings), words, settings.tasks_limit)
+    found = overlap.measure(trained, tests, run.splits.seeds, words)
+    rows = [each.model_dump() for each in found]
+    (run.workspace.root / OVERLAP).write_text(json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8")
+    if (problem := overlap.problem(found)) is not None:
+        raise DataError(f"{run.workspace.root / OVERLAP}: {problem}")
 
 
 def steps_of(run: Run, those: list[Example]) -> int:
@@ -163,7 +190,7 @@ def train(run: Run, name: str, those: list[Example], steps: int, settings: Disti
 
 def evaluate(run: Run, arm: Arm) -> None:
     """An arm's student on the test items."""
-    from arte.stages.answering import Answering
+    from arte.stages.answering import Answering, Scoring
 
     settings = run.recipe.evaluate
     name = f"evaluate/{arm}"
@@ -171,15 +198,49 @@ def evaluate(run: Run, arm: Arm) -> None:
     def work(folder: StageFolder) -> Figures:
         engine = run.asked(name, student_folder(run, arm))
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
+        scoring = Scoring(engine, folder.path / "options.jsonl", settings.batch_size)
         slices = run.slices(None)
         asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
-        ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings)
-        return Figures(tokens_in=answering.tokens_in, tokens_out=answering.tokens_out)
+        ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings, scoring)
+        return Figures(tokens_in=answering.tokens_in + scoring.tokens_in, tokens_out=answering.tokens_out)
 
     given = {
-        "evaluate": settings,
+        "evaluate": settings.model_dump(exclude=set(lm_tasks.SETTINGS)),
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
+        **({"options": "scored"} if run.task.options(run.splits.test[0].question) else {}),
+        **run.models.student_engine,
+    }
+    run.stage(name, given, work)
+
+
+def ask_lm_tasks(run: Run, arm: Arm) -> None:
+    """An arm's student on lm-eval's own tasks (evaluate.tasks)."""
+    settings = run.recipe.evaluate
+    name = f"evaluate-tasks/{arm}"
+
+    def work(folder: StageFolder) -> Figures:
+        from arte.models.folder import context_tokens
+        from arte.models.load import load_tokenizer
+        from arte.stages.lm_student import LmStudent
+
+        path = student_folder(run, arm)
+        engine = run.asked(name, path)
+        tokenizer = load_tokenizer(path, run.recipe.student.trust_remote_code)
+        made: list[LmStudent] = []
+
+        def make(log: str) -> LmStudent:
+            made.append(LmStudent(engine, tokenizer, context_tokens(path), folder.path / log, settings.batch_size))
+            return made[-1]
+
+        lm_tasks.ask(lm_tasks.load(settings), make, folder.path, settings.tasks_limit)
+        return Figures(
+            tokens_in=sum(student.tokens_in for student in made), tokens_out=sum(student.tokens_out for student in made)
+        )
+
+    given = {
+        "tasks": settings.model_dump(include=set(lm_tasks.SETTINGS)),
+        "student": student_fingerprint(run, arm),
         **run.models.student_engine,
     }
     run.stage(name, given, work)

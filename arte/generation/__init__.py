@@ -42,18 +42,21 @@ TOO_LONG = Answer("", 0, 0, "too_long")
 
 
 class Continuation(NamedTuple):
-    """Given text behind a rendered prompt. Those of one `group` start alike, as with Prompt."""
+    """Given text behind a rendered prompt, or the token ids of both. Those of one `group` start alike, as with Prompt;
+    texts, and ids, are not mixed in a call."""
 
-    prompt: str
-    text: str
+    prompt: str | list[int]
+    text: str | list[int]
     group: int = 0
 
 
 class Scored(NamedTuple):
-    """Log-probability (nats) of each token of a given text. `tokens_in` counts prompt and text."""
+    """Log-probability (nats) of each token of a given text. `tokens_in` counts prompt and text; `greedy`: each token of
+    the text is the likeliest at its place."""
 
     logprobs: list[float]
     tokens_in: int
+    greedy: bool
 
 
 class Engine(Protocol):

@@ -13,7 +13,9 @@ def chat_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     return str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)) + begun
 
 
-def text_ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of text that is rendered already: nothing is put in front or behind."""
+def text_ids(tokenizer: Any, text: str | list[int]) -> list[int]:
+    """Token ids of text that is rendered already: nothing is put in front or behind. Ids stay as they are."""
+    if not isinstance(text, str):
+        return text
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids

@@ -59,7 +59,9 @@ class FannedEngine:
     def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
         """See ScoringEngine. Raises EngineError where a worker's engine fails."""
         rows = self._fan([each._asdict() for each in asked], Scoring, {})
-        return [Scored([float(value) for value in row["logprobs"]], row["tokens_in"]) for row in rows]
+        return [
+            Scored([float(value) for value in row["logprobs"]], row["tokens_in"], bool(row["greedy"])) for row in rows
+        ]
 
     def _fan(self, rows: list[dict[str, Any]], work: type, settings: dict[str, Any]) -> list[dict[str, Any]]:
         """What each row came to, in order; each exactly once."""
@@ -112,7 +114,7 @@ class Scoring:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         asked = [
-            Continuation(str(prompt), str(text), int(group))
+            Continuation(_given(prompt), _given(text), int(group))
             for prompt, text, group in zip(batch["prompt"], batch["text"], batch["group"], strict=True)
         ]
         scored = self.logprobs(asked)
@@ -120,4 +122,10 @@ class Scoring:
             "place": batch["place"],
             "logprobs": [each.logprobs for each in scored],
             "tokens_in": [each.tokens_in for each in scored],
+            "greedy": [each.greedy for each in scored],
         }
+
+
+def _given(column: Any) -> str | list[int]:
+    """Text or token ids, as a column holds them."""
+    return str(column) if isinstance(column, str) else [int(token) for token in column]

@@ -104,7 +104,7 @@ class MeteredScoring(Metered):
 
     def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
         """See ScoringEngine. Raises LimitReached before anything is asked."""
-        size = sum(len(each.prompt.encode()) + len(each.text.encode()) for each in asked)
+        size = sum(self._size(each.prompt) + self._size(each.text) for each in asked)
         self._allow(size, 0)
         start = time.monotonic()
         found = self.scoring.logprobs(asked)
@@ -112,3 +112,7 @@ class MeteredScoring(Metered):
         self._write(len(found), tokens, 0, 0, time.monotonic() - start)
         self._learn(size, tokens)
         return found
+
+    def _size(self, given: str | list[int]) -> int:
+        """Bytes of text; what ids would take as text."""
+        return len(given.encode()) if isinstance(given, str) else round(len(given) * self.bytes_a_token)

@@ -27,6 +27,9 @@ passes between two layers, and need more memory."""
 SCORED_AT_ONCE = 16
 """Texts whose log-probabilities are computed together."""
 
+LOGITS_AT_ONCE = 4096
+"""Positions of all these texts whose logits are held together, where one text has no more."""
+
 
 class TransformersEngine:
     """Continues prompts with a causal model and its tokenizer, both already loaded."""
@@ -112,6 +115,7 @@ class TransformersEngine:
         ScoringEngine)."""
         prompts, texts = [self.ids(each.prompt) for each in asked], [self.ids(each.text) for each in asked]
         values: list[list[float]] = [[] for _ in asked]
+        greedy = [True] * len(asked)
         for group in dict.fromkeys(each.group for each in asked):
             places = [place for place, each in enumerate(asked) if each.group == group]
             shared = common_prefix([prompts[place] + texts[place] for place in places])
@@ -119,8 +123,10 @@ class TransformersEngine:
             shared = min(shared, min(len(prompts[place]) for place in places) - 1)
             prefix = run_prefix(self.model, [prompts[places[0]][:shared]])
             places.sort(key=lambda place: len(texts[place]))
-            for start in range(0, len(places), self.scored_at_once):
-                some = places[start : start + self.scored_at_once]
+            while places:
+                longest = len(texts[places[-1]]) + 1
+                at_once = max(1, min(self.scored_at_once, LOGITS_AT_ONCE // longest))
+                some, places = places[:at_once], places[at_once:]
                 cache, before = prefix.rows([0] * len(some))
                 batch = pad_left([prompts[place][shared:] + texts[place] for place in some], before)
                 keep = max(len(texts[place]) for place in some) + 1
@@ -135,10 +141,11 @@ class TransformersEngine:
                     text = torch.tensor(texts[place], device=logits.device)
                     seen = logits[line, keep - 1 - len(text) : keep - 1].float()
                     values[place] = torch.log_softmax(seen, dim=-1).gather(-1, text[:, None])[:, 0].tolist()
-        return [Scored(row, len(prompts[place]) + len(row)) for place, row in enumerate(values)]
+                    greedy[place] = bool((seen.argmax(dim=-1) == text).all())
+        return [Scored(row, len(prompts[place]) + len(row), greedy[place]) for place, row in enumerate(values)]
 
-    def ids(self, text: str) -> list[int]:
-        """Token ids of text that is rendered already."""
+    def ids(self, text: str | list[int]) -> list[int]:
+        """Token ids of text that is rendered already; ids as they are."""
         return text_ids(self.tokenizer, text)
 
     def _read(self, batch: Batch, shared: int, cache: GrowingCache) -> torch.Tensor:

@@ -110,6 +110,7 @@ class VllmEngine:
         texts = [text_ids(self.tokenizer, each.text) for each in asked]
         rows = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
         found: list[list[float] | None] = [None] * len(rows)
+        greedy = [True] * len(rows)
         self.model.reset_prefix_cache()
         for whole in (False, True):
             places = [place for place, known in enumerate(found) if known is None]
@@ -124,8 +125,12 @@ class VllmEngine:
             for place, each in zip(places, done, strict=True):
                 if (each.num_cached_tokens or 0) < len(prompts[place]) or whole:
                     told = each.prompt_logprobs[len(prompts[place]) :]
-                    found[place] = [by[token].logprob for by, token in zip(told, texts[place], strict=True)]
-        return [Scored(known or [], len(row)) for known, row in zip(found, rows, strict=True)]
+                    given = [by[token] for by, token in zip(told, texts[place], strict=True)]
+                    found[place] = [token.logprob for token in given]
+                    greedy[place] = all(token.rank == 1 for token in given)
+        return [
+            Scored(known or [], len(row), likeliest) for known, row, likeliest in zip(found, rows, greedy, strict=True)
+        ]
 
     def _ask(self, rows: Sequence[list[int]], sampling: Sequence[Any]) -> list[Any]:
         if not rows:

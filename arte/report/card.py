@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arte.report import usage, words
-from arte.report.contract import Artefact, Model, Report
+from arte.report.contract import Artefact, Metric, Model, Report
 
 # The starter models come from the package index under names of ours; these are their homes on the hub.
 _HOMES = {
@@ -33,6 +33,7 @@ def model_card(report: Report) -> str | None:
         f"**Which data:** {words.data_note(report)}",
         _method(report),
         _evaluation(report),
+        _other_tasks(report),
         _files(report),
         _usage(report),
         "## Limitations\n\n" + "\n".join(f"- {note}" for note in words.limitations(report)),
@@ -122,30 +123,58 @@ def _method(report: Report) -> str:
         text += (
             f"\n\n## Data\n\n{report.data.accepted:,} of {report.data.drafted:,} drafts were accepted; the others were "
             "unparsed, inconsistent, near-duplicates, or too close to a probe or test problem."
-            f"{trained} The drafts are synthetic. Seed and test problems: {report.data_source or report.task}."
+            f"{trained} The drafts are synthetic. Seed and test problems: {report.data_source or report.task}; "
+            f"licence: {report.data_licence or 'not recorded'}."
         )
+        known = [words.read(found) for found in report.data_read]
+        known += [words.overlap(found) for found in report.overlaps if found.arm in (report.student_arm, "exercises")]
+        text += "\n" + "".join(f"\n- {line}" for line in known) if known else ""
     return text
 
 
 def _evaluation(report: Report) -> str:
     if not report.accuracy:
         return ""
+    options = any(row.metric == "acc" for row in report.accuracy)
+    told = " acc, acc_norm: the option that is the likeliest reply, and the likeliest a character." if options else ""
     lines = [
         "## Evaluation\n",
-        "Greedy answers, 95 % Wilson intervals.\n",
-        "| arm | artefact | slice | problems | strict-match | 95 % | flexible-extract |",
-        "|---|---|---|---:|---:|---:|---:|",
+        f"Greedy answers, 95 % Wilson intervals.{told}\n",
+        "| arm | artefact | slice | problems | strict-match | 95 % | flexible-extract |"
+        + (" acc | acc_norm |" if options else ""),
+        "|---|---|---|---:|---:|---:|---:|" + ("---:|---:|" if options else ""),
     ]
     for row in report.accuracy:
         if row.metric != "strict-match":
             continue
-        flexible = report.found(row.arm, row.artefact, "flexible-extract", row.slice)
+        metrics: tuple[Metric, ...] = ("flexible-extract", "acc", "acc_norm") if options else ("flexible-extract",)
+        others = [report.found(row.arm, row.artefact, metric, row.slice) for metric in metrics]
         lines.append(
             f"| {row.arm} | {_cell(row.artefact)} | {words.slice_title(row.slice)} | {row.n:,} | "
             f"{words.percent(row.accuracy)} | {words.interval(row.ci95)} | "
-            f"{words.percent(flexible.accuracy) if flexible else '–'} |"
+            + " ".join(f"{words.percent(other.accuracy) if other else '–'} |" for other in others)
         )
     return "\n".join(lines + [f"\n{note}" for note in words.file_notes(report)])
+
+
+def _other_tasks(report: Report) -> str:
+    if not report.lm_tasks:
+        return ""
+    lines = [
+        "## Other tasks\n",
+        "Tasks of lm-eval that nothing was trained for, with their standard errors; changes from the untrained student "
+        "are paired by document, with 95 % intervals.\n",
+        "| task | metric | documents | arm | score | change |",
+        "|---|---|---:|---|---:|---:|",
+    ]
+    sources = dict.fromkeys(f"{row.task}: {row.source}" for row in report.lm_tasks if row.source)
+    for row in report.lm_tasks:
+        if row.arm in ("untrained", report.student_arm):
+            lines.append(
+                f"| {_cell(row.task)} | {_cell(row.title.removeprefix(f'{row.task}, '))} | {row.n:,} | {row.arm} | "
+                f"{words.with_error(row.value, row.standard_error)} | {words.change(row.change, row.change_ci95)} |"
+            )
+    return "\n".join([*lines, *([f"\nData: {'; '.join(sources)}."] if sources else [])])
 
 
 def _files(report: Report) -> str:

@@ -11,9 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from arte.ledger import Call
 from arte.recipe import Arm
 from arte.report.statistics import Spread
+from arte.stages.overlap import Overlap
+from arte.tasks.located import Read
 
-Metric = Literal["strict-match", "flexible-extract"]
-METRICS: tuple[Metric, ...] = ("strict-match", "flexible-extract")
+Metric = Literal["strict-match", "flexible-extract", "acc", "acc_norm"]
+METRICS: tuple[Metric, ...] = ("strict-match", "flexible-extract", "acc", "acc_norm")
+"""The last two, of the likeliest option, only where a task has options."""
 
 
 class Part(BaseModel):
@@ -174,6 +177,38 @@ class Comparison(Part):
     test: str = "paired bootstrap"
 
 
+class LmScore(OpenPart):
+    """A score of one of lm-eval's own tasks, as an arm's student answered it (arte.stages.lm_tasks)."""
+
+    arm: str
+    task: str
+    metric: str
+    filter: str
+    value: float
+    standard_error: float | None
+    n: int
+    higher_is_better: bool | None
+    source: str | None = None
+    change: float | None = None
+    """Minus the untrained student's, on the same documents; null for that one, and where it is no mean of theirs."""
+    change_ci95: tuple[float, float] | None = None
+
+    @property
+    def title(self) -> str:
+        """`gsm8k, exact_match (strict-match)`."""
+        return f"{self.task}, {self.metric}" + ("" if self.filter == "none" else f" ({self.filter})")
+
+    @property
+    def verdict(self) -> str:
+        """What the change is, beyond chance or not."""
+        if self.change_ci95 is None:
+            return "–"
+        low, high = self.change_ci95
+        if low <= 0 <= high:
+            return "not shown"
+        return "better" if (low > 0) == (self.higher_is_better is not False) else "worse"
+
+
 class Parity(OpenPart):
     token_ids: bool | None = None
     chat_template: bool | None = None
@@ -279,6 +314,9 @@ class Report(BaseModel):
     task: str
     data_source: str | None
     """Where the test problems come from, in words."""
+    data_licence: str | None = None
+    data_read: list[Read] = []
+    """Files and hub data sets, with digests and commits; empty in runs from before they were noted."""
     seed: int
     arte_version: str | None
     machine: Machine | None
@@ -292,11 +330,15 @@ class Report(BaseModel):
     ledger: list[Call] = []
     """By stage and engine, all processes of the run together; what was thrown away and done again counts too."""
     data: Data | None
+    overlaps: list[Overlap] = []
+    """What each arm was trained on, held against every test."""
     preference: Preference | None
     examples: Examples | None
     training: list[Curve]
     accuracy: list[Accuracy]
     comparisons: list[Comparison]
+    lm_tasks: list[LmScore] = []
+    """Of evaluate.tasks."""
     artefacts: list[Artefact]
     measurements: list[Measurement]
     verdicts: list[Verdict]

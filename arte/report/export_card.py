@@ -6,14 +6,25 @@ The hub's model card format: YAML front matter, then Markdown. A run's own card 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arte.report import parity_table, usage
+from arte.report import parity_table, usage, words
 
 if TYPE_CHECKING:
     from arte_export.metadata import Metadata
 
+    from arte.tasks.located import Read
+    from arte.tasks.task import Task
 
-def card(metadata: "Metadata", files: Sequence[dict[str, Any]], model: str, modelfile: str | None) -> str:
-    """The page for the entries of parity.json. `model` is the torch model, as the user named it."""
+
+def card(
+    metadata: "Metadata",
+    files: Sequence[dict[str, Any]],
+    model: str,
+    modelfile: str | None,
+    task: "Task",
+    read: Sequence["Read"],
+) -> str:
+    """The page for the entries of parity.json. `model` is the torch model, as the user named it; `read` is the data of
+    the task."""
     import yaml
 
     source = metadata.base_models[0] if metadata.base_models else None
@@ -36,7 +47,7 @@ def card(metadata: "Metadata", files: Sequence[dict[str, Any]], model: str, mode
         "## Files and parity\n\n" + parity_table.markdown(files),
         parity_table.LEGEND,
         _calibration(files),
-        _evaluation(files),
+        _evaluation(files, task, read),
         usage.how_to_run(
             [usage.File(file["file"], file["format"]) for file in files], model, _tag(metadata), modelfile
         ),
@@ -64,7 +75,7 @@ def _results(files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _evaluation(files: Sequence[dict[str, Any]]) -> str:
+def _evaluation(files: Sequence[dict[str, Any]], task: "Task", read: Sequence["Read"]) -> str:
     found = [(file, file["parity"]["task_accuracy"]) for file in files if file["parity"]["task_accuracy"]]
     if not found:
         return ""
@@ -83,7 +94,8 @@ def _evaluation(files: Sequence[dict[str, Any]]) -> str:
             f"| {file['file']} | {accuracy['file']:.1%} | {accuracy['file_flexible']:.1%} | "
             f"{100 * accuracy['difference']:+.1f} ({low:+.1f} to {high:+.1f}) |"
         )
-    return "\n".join(lines)
+    lines.append(f"\nData: {task.data_source}; licence: {task.licence}.")
+    return "\n".join(lines + [f"\n- {words.read(found)}" for found in read])
 
 
 def _calibration(files: Sequence[dict[str, Any]]) -> str:

@@ -22,7 +22,10 @@ from arte.report.contract import (
 from arte.report.drafts import data_of, examples_of, preference_of
 from arte.report.files import document, lines, parsed
 from arte.report.graded import accuracies, comparisons, read_samples
+from arte.report.lm_scores import lm_scores
 from arte.stage_record import stage_of
+from arte.stages.overlap import Overlap
+from arte.tasks.located import Read
 
 _CURVES = {"align": ("loss", "rewards/accuracies", "rewards/margins"), "distill": ("loss",)}
 
@@ -45,6 +48,8 @@ def gather(run: Path) -> Report:
         scale=recipe.scale,
         task=tasks.called(recipe.task.name),
         data_source=_data_source(recipe),
+        data_licence=(document(run / "data.json") or {}).get("licence"),
+        data_read=[Read.model_validate(read) for read in (document(run / "data.json") or {}).get("read", [])],
         seed=recipe.seed,
         arte_version=_version(),
         machine=_one(run / "machine.json", Machine),
@@ -55,11 +60,13 @@ def gather(run: Path) -> Report:
         plan=parsed(run / "plan.json", Planned),
         ledger=list(by_stage(calls_of(run)).values()),
         data=data_of(run, recipe),
+        overlaps=parsed(run / "overlap.json", Overlap),
         preference=preference_of(run, recipe),
         examples=examples_of(run),
         training=_training(run),
         accuracy=accuracies(samples, recipe, student_arm),
         comparisons=comparisons(samples, recipe, student_arm),
+        lm_tasks=lm_scores(run, recipe),
         artefacts=artefacts,
         measurements=parsed(run / "bench" / "measurements.jsonl", Measurement),
         verdicts=parsed(run / "bench" / "verdicts.json", Verdict),

@@ -21,9 +21,23 @@ class Sample(BaseModel):
     steps: int | None = None
     strict_correct: bool
     flexible_correct: bool
+    chosen_correct: bool | None = None
+    chosen_norm_correct: bool | None = None
+
+    def has(self, metric: Metric) -> bool:
+        """Whether it was judged so."""
+        return self._value(metric) is not None
 
     def correct(self, metric: Metric) -> bool:
-        return self.strict_correct if metric == "strict-match" else self.flexible_correct
+        return bool(self._value(metric))
+
+    def _value(self, metric: Metric) -> bool | None:
+        return {
+            "strict-match": self.strict_correct,
+            "flexible-extract": self.flexible_correct,
+            "acc": self.chosen_correct,
+            "acc_norm": self.chosen_norm_correct,
+        }[metric]
 
 
 class Samples(NamedTuple):
@@ -83,6 +97,7 @@ def _slices(rows: list[Sample]) -> Iterator[tuple[str, list[Sample]]]:
 
 
 def _accuracy(arm: str, artefact: str, task: str, metric: Metric, name: str, rows: list[Sample]) -> Accuracy | None:
+    rows = [row for row in rows if row.has(metric)]
     correct = sum(row.correct(metric) for row in rows)
     interval = wilson(correct, len(rows))
     if interval is None:
@@ -103,8 +118,8 @@ def _accuracy(arm: str, artefact: str, task: str, metric: Metric, name: str, row
 def _comparison(
     a: str, b: str, metric: Metric, name: str, rows_a: list[Sample], rows_b: list[Sample], seed: int
 ) -> Comparison | None:
-    by_id = {row.id: row for row in rows_b if row.slice == name}
-    both = [(row, by_id[row.id]) for row in rows_a if row.slice == name and row.id in by_id]
+    by_id = {row.id: row for row in rows_b if row.slice == name and row.has(metric)}
+    both = [(row, by_id[row.id]) for row in rows_a if row.slice == name and row.id in by_id and row.has(metric)]
     found = paired_bootstrap(
         [row.correct(metric) for row, _ in both], [row.correct(metric) for _, row in both], seed=seed
     )

@@ -93,6 +93,7 @@ def page(report: Report) -> str:
         sentence=words.sentence(report),
         torch_rows=[row for row in report.accuracy if row.artefact == "model"],
         strict_rows=_strict(report),
+        has_options=any(row.metric == "acc" for row in report.accuracy),
         accuracy_figure=_accuracy(report),
         losses_figure=_losses(report),
         scores_figure=_scores(report),

@@ -5,6 +5,8 @@ import re
 from arte import arms
 from arte.report.contract import Accuracy, Comparison, Data, Report
 from arte.report.statistics import Spread
+from arte.stages.overlap import Overlap
+from arte.tasks.located import Read
 
 ARM_MEANING = {str(arm): made.meaning for arm, made in arms.MADE.items()}
 REASON_MEANING = {
@@ -200,12 +202,45 @@ def slices(rows: list[Accuracy]) -> list[str]:
     return sorted(names, key=lambda name: (name != "test", name != "unseen", name))
 
 
+def with_error(value: float, standard_error: float | None) -> str:
+    """`0.412 ± 0.021`: a score of lm-eval and its standard error."""
+    error = "" if standard_error is None else f" ± {standard_error:.3f}"
+    return f"{value:.3f}{error}"
+
+
+def change(found: float | None, ci95: tuple[float, float] | None) -> str:
+    """`−0.020 (−0.031 to −0.008)`."""
+    if found is None or ci95 is None:
+        return "–"
+    return f"{signed(found, 3)} ({signed(ci95[0], 3)} to {signed(ci95[1], 3)})"
+
+
 def seeds_trained_on(data: Data) -> str:
     """`the 48 seed problems with their own solutions, each 3 times`; empty where none was trained on."""
     if not data.seeds:
         return ""
     times = f", each {data.seed_copies} times" if data.seed_copies > 1 else ""
     return f"the {data.seeds:,} seed problems with their own solutions{times}"
+
+
+def overlap(found: Overlap) -> str:
+    """What the examples of an arm have in common with a test."""
+    text = (
+        f"{found.arm}: {found.shared:,} of {found.examples:,} training examples share {found.words} words in a row "
+        f"with one of the {found.items:,} items of {found.test}"
+    )
+    if found.shared:
+        text += f" ({found.beyond_seeds:,} of them in words that no seed has, the others in the task's own wording)"
+    if found.contained:
+        text += f"; {len(found.contained):,} hold a whole item"
+    return text + "."
+
+
+def read(found: Read) -> str:
+    """`train.jsonl, SHA-256 0123456789ab`, `openai/gsm8k main train at 0123456789ab`."""
+    if found.sha256 is not None:
+        return f"{found.name}, SHA-256 {found.sha256[:12]}"
+    return f"{found.name} at {found.revision[:12]}" if found.revision else f"{found.name}, commit not known"
 
 
 def limitations(report: Report) -> list[str]:

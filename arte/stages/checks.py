@@ -16,6 +16,20 @@ ACCEPTED = Check()
 TOO_LONG = Check(reason="too_long", detail="the prompt and an answer do not fit into the teacher's context")
 
 
+def runs(text: str, words: int) -> list[tuple[str, ...]]:
+    """Every so many words in a row, without case and marks. Of a text with fewer words, all of them: a short item can
+    leak whole, and in no other way."""
+    found = utils.default_process(text).split()
+    if 0 < len(found) < words:
+        return [tuple(found)]
+    return [tuple(found[start : start + words]) for start in range(len(found) - words + 1)]
+
+
+def folded(text: str) -> str:
+    """The text without what case and white space make different."""
+    return " ".join(text.casefold().split())
+
+
 class QuestionCheck:
     """Checks questions one after another; what it has accepted, it compares later ones with."""
 
@@ -29,8 +43,12 @@ class QuestionCheck:
         for seed in seeds:
             self.add(seed.id, seed.question)
         # Runs of words that the seeds hold too are the task's own phrasing, which the teacher was shown, and no leak.
-        shown = {run for seed in seeds for run in self._runs(seed.question)}
-        self.held_out = {run: item.id for item in held_out for run in self._runs(item.question) if run not in shown}
+        shown = {run for seed in seeds for run in runs(seed.question, self.words)}
+        self.held_out = {
+            run: item.id for item in held_out for run in runs(item.question, self.words) if run not in shown
+        }
+        # An item may be made of such phrases alone, and is one that leaks all the same.
+        self.whole = {folded(item.question): item.id for item in held_out}
 
     def add(self, question_id: str, text: str) -> None:
         """From now on, questions like this one are duplicates."""
@@ -41,7 +59,9 @@ class QuestionCheck:
         """What is to be said of a drafted question; None is a draft that could not be parsed."""
         if not text:
             return Check(reason="unparsed", detail="no question with an answer was found in the teacher's text")
-        leaked = next((run for run in self._runs(text) if run in self.held_out), None)
+        if (item := self.whole.get(folded(text))) is not None:
+            return Check(reason="contaminated", detail=f"{item}: all of it")
+        leaked = next((run for run in runs(text, self.words) if run in self.held_out), None)
         if leaked is not None:
             return Check(reason="contaminated", detail=f"{self.held_out[leaked]}: {' '.join(leaked)}")
         nearest = process.extractOne(
@@ -53,13 +73,6 @@ class QuestionCheck:
         if nearest is not None:
             return Check(reason="duplicate", detail=f"{self.ids[nearest[2]]}: similarity {nearest[1] / 100:.2f}")
         return ACCEPTED
-
-    def _runs(self, text: str) -> list[tuple[str, ...]]:
-        """Of a text with fewer words, all of them: a short item can leak whole, and in no other way."""
-        words = utils.default_process(text).split()
-        if 0 < len(words) < self.words:
-            return [tuple(words)]
-        return [tuple(words[start : start + self.words]) for start in range(len(words) - self.words + 1)]
 
 
 def check_rationales(task: Task, drafts: Sequence[tuple[str, str | None]]) -> list[Check]:

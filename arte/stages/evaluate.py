@@ -1,7 +1,8 @@
 """Accuracy of one student on the task's test items, greedy, through lm-eval.
 
 lm-eval asks and counts; how an item is put into words, how an answer is read and when it is right come from the task,
-as in training and in preference. Models and device files are judged by the same code: `answer` is all that differs.
+as in training and in preference. Models and device files are judged by the same code: `answer` and `score` are all
+that differs.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from arte.generation import Message
 from arte.recipe import Evaluate
 from arte.rows import Item, Row, write_rows
+from arte.stages import options
 from arte.tasks.task import Task
 
 Slice = Literal["test", "unseen"]
@@ -29,8 +31,18 @@ class Sample(Row):
     flexible: str | None
     strict_correct: bool
     flexible_correct: bool
+    logprobs: dict[str, float] | None = None
+    """Of each option as the reply (nats); null, as what follows, where there are none or they were not scored."""
+    chosen: str | None = None
+    """The likeliest option (metric acc)."""
+    chosen_norm: str | None = None
+    """The likeliest a character (metric acc_norm)."""
+    chosen_correct: bool | None = None
+    chosen_norm_correct: bool | None = None
 
 
+KEPT = ("results", "n-samples", "higher_is_better", "versions")
+"""What results.json has of lm-eval's results."""
 Answering = Callable[[list[str]], list[str]]
 """Questions rendered as prompts in, one greedy answer each out."""
 
@@ -42,10 +54,12 @@ def evaluate(
     task: Task,
     answer: Answering,
     settings: Evaluate,
+    score: options.Scoring | None = None,
 ) -> list[Sample]:
     """Writes samples.jsonl and results.json (lm-eval's) into `folder`, and returns the samples in order.
 
-    `prompts` are the chats of the items, in the order of the slices, as the student's own template renders them.
+    `prompts` are the chats of the items, in the order of the slices, as the student's own template renders them. With
+    `score`, items that have options are judged by the likeliest of them too.
     """
     folder.mkdir(exist_ok=True)
     items = [(name, item) for name, those in slices.items() for item in those]
@@ -54,9 +68,17 @@ def evaluate(
         for number, ((_, item), text) in enumerate(zip(items, prompts, strict=True))
     ]
     results = _lm_eval(task, documents, answer, settings)
+    bare = [item for _, item in items]
+    with_options = options.asked(task, bare, prompts) if score is not None else []
+    chosen: dict[int, options.Chosen] = {}
+    if score is not None and with_options:
+        chosen, more = options.choose(task, bare, with_options, score)
+        for name in KEPT:
+            results[name] |= more[name]
     samples: list[Sample] = []
     for logged in sorted(results.pop("samples")[task.name], key=lambda row: row["doc"]["number"]):
-        name, item = items[logged["doc"]["number"]]
+        place = logged["doc"]["number"]
+        name, item = items[place]
         text = logged["resps"][0][0]
         strict, flexible = task.strict(text), task.flexible(text)
         samples.append(
@@ -70,12 +92,25 @@ def evaluate(
                 flexible=flexible,
                 strict_correct=task.right(strict, item.answer),
                 flexible_correct=task.right(flexible, item.answer),
+                **_of_options(chosen.get(place), item.answer),
             )
         )
-    kept = {name: results.get(name) for name in ("results", "n-samples", "higher_is_better", "versions")}
+    kept = {name: results[name] for name in KEPT}
     (folder / "results.json").write_text(json.dumps(kept, indent=2, default=str), encoding="utf-8")
     write_rows(folder / "samples.jsonl", samples)
     return samples
+
+
+def _of_options(chosen: options.Chosen | None, gold: str) -> dict[str, Any]:
+    if chosen is None:
+        return {}
+    return {
+        "logprobs": chosen.logprobs,
+        "chosen": chosen.acc,
+        "chosen_norm": chosen.acc_norm,
+        "chosen_correct": chosen.acc == gold,
+        "chosen_norm_correct": chosen.acc_norm == gold,
+    }
 
 
 def chats(slices: dict[Slice, Sequence[Item]], shots: Sequence[Item], task: Task) -> list[list[Message]]:

@@ -14,6 +14,7 @@ from arte.recipe import Task as TaskSettings
 from arte.report import export_card
 from arte.stages import calibration
 from arte.stages.export import export
+from arte.tasks import located
 from arte.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def export_model(
         disk.make(out)
         student = _student(model, base, task, out)
         chosen = tasks.load(student.task.name)
-        splits = chosen.splits(student.task, seed)
+        with located.noted() as read:
+            splits = chosen.splits(student.task, seed)
         calibrating = _calibrating(calibrate, student, settings, chosen)
         metadata = described(student.folder, student.name, student.base, chosen.data_source)
         export(
@@ -65,7 +67,7 @@ def export_model(
         )  # fmt: skip
         artefacts: list[dict[str, Any]] = json.loads((out / "parity.json").read_text(encoding="utf-8"))
         modelfile = next((entry["modelfile"] for entry in artefacts if entry["modelfile"]), None)
-        page = export_card.card(metadata, artefacts, model, modelfile)
+        page = export_card.card(metadata, artefacts, model, modelfile, chosen, read)
         (out / "MODEL_CARD.md").write_text(page, encoding="utf-8")
     return artefacts
 

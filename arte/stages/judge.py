@@ -1,7 +1,7 @@
 """`arte evaluate`: the accuracy of any model or device file on a task."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,33 @@ from arte.recipe import Evaluate, Model
 from arte.recipe import Task as TaskSettings
 from arte.report.statistics import wilson
 from arte.rows import Item
-from arte.stages.answering import Answering
+from arte.stages import lm_tasks, options
+from arte.stages.answering import Answering, Scoring
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
 
 
-def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path | None, seed: int = 0) -> list[Sample]:
-    """Asks a hub id, a model folder, a .gguf file or an ONNX folder every test item, greedy, through lm-eval.
+METRICS = {
+    "strict": "strict_correct",
+    "flexible": "flexible_correct",
+    "acc": "chosen_correct",
+    "acc_norm": "chosen_norm_correct",
+}
+"""What `lines` prints, and the field of a sample; the last two are of the likeliest option."""
+
+
+def judge(
+    name: str,
+    task_settings: TaskSettings,
+    settings: Evaluate,
+    out: Path | None,
+    say: Callable[[str], None] = print,
+    seed: int = 0,
+) -> list[Sample]:
+    """Asks a hub id, a model folder, a .gguf file or an ONNX folder every test item, greedy, through lm-eval; of items
+    that have options, also which is the likeliest.
 
     A device file is asked in a child process, with its own chat template. samples.jsonl and results.json go to `out`.
     """
@@ -39,13 +57,40 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
             if file.format == "gguf":
                 gguf_header.read(file.path)  # says where a broken file ends, which llama.cpp does not
             reply = lambda texts: file.answers(texts, settings.max_tokens).texts  # noqa: E731
-            return evaluate(folder, slices, rendered(file, asked), task, reply, settings)
+            prompts = rendered(file, asked)
+            score = _scoring(file, task, [item for items in slices.values() for item in items], prompts, say)
+            return evaluate(folder, slices, prompts, task, reply, settings, score)
         from arte.generation.transformers import TransformersEngine
 
         path = models.resolve(Model(name=name)).path
         engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
         answering = Answering(engine, Path(scratch) / "replies.jsonl", settings.batch_size, settings.max_tokens)
-        return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings)
+        scoring = Scoring(engine, Path(scratch) / "options.jsonl", settings.batch_size)
+        return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings, scoring)
+
+
+def ask_lm_tasks(name: str, settings: Evaluate, out: Path | None) -> list[lm_tasks.TaskScore]:
+    """Asks a hub id or a model folder the tasks of lm-eval that `settings` name; tasks.jsonl and documents.jsonl go to
+    `out`. Raises ModelError for a device file, which cannot be asked them."""
+    from arte_export import device_file
+
+    if device_file.recognised(Path(name), models.arte_home()) is not None:
+        raise ModelError(
+            f"{name}: lm-eval's own tasks are asked of a hub id or a model folder, not of a device file yet"
+        )
+    loaded = lm_tasks.load(settings)
+    from arte.generation.transformers import TransformersEngine
+    from arte.models.folder import context_tokens
+    from arte.stages.lm_student import LmStudent
+
+    path = models.resolve(Model(name=name)).path
+    engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
+    with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
+        disk.make(folder)
+        make = lambda log: LmStudent(  # noqa: E731
+            engine, engine.tokenizer, context_tokens(path), Path(scratch) / log, settings.batch_size
+        )
+        return lm_tasks.ask(loaded, make, folder, settings.tasks_limit)
 
 
 def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
@@ -65,18 +110,36 @@ def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
     return texts
 
 
+def _scoring(
+    file: "DeviceFile", task: tasks.Task, items: Sequence[Item], prompts: Sequence[str], say: Callable[[str], None]
+) -> options.Scoring | None:
+    """How likely the file finds each option; None, and why is said, where its logits cannot be had."""
+    from arte_export import likelihood
+    from arte_export.errors import BadModel
+
+    pairs = options.replies(task, options.asked(task, items, prompts))
+    try:
+        found = likelihood.of(file, pairs)
+    except BadModel as error:
+        say(f"{file.path}: options are not scored, as its runtime gives no log-probabilities of given text: {error}")
+        return None
+    known = {pair: (each.logprob, each.greedy) for pair, each in zip(pairs, found, strict=True)}
+    return lambda asked: [known[pair] for pair in asked]
+
+
 def lines(samples: Sequence[Sample]) -> list[str]:
     """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson)."""
     found = []
     for name in dict.fromkeys(sample.slice for sample in samples):
         rows = [sample for sample in samples if sample.slice == name]
-        for metric in ("strict", "flexible"):
-            correct = sum(getattr(row, f"{metric}_correct") for row in rows)
-            interval = wilson(correct, len(rows))
-            assert interval is not None
+        for metric, field in METRICS.items():
+            right = [getattr(row, field) for row in rows if getattr(row, field) is not None]
+            interval = wilson(sum(right), len(right))
+            if interval is None:
+                continue
             low, high = interval
             found.append(
-                f"{name:7s} {metric:9s} {correct} of {len(rows)}: {100 * correct / len(rows):.1f} % "
+                f"{name:7s} {metric:9s} {sum(right)} of {len(right)}: {100 * sum(right) / len(right):.1f} % "
                 f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
             )
     return found

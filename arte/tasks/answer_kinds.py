@@ -118,6 +118,16 @@ class Choice(Equal):
         return [self.named[found[found.lastgroup or 0].casefold()] for found in self.anywhere.finditer(text)]
 
 
+def lettered(question: str) -> list[str]:
+    """The letters of the options that stand behind a question, a line each: `(A) …`. Of several lists the last."""
+    letters: list[str] = []
+    for letter in re.findall(r"^\(([A-Z])\)", question, re.M):
+        letters = [] if letter == "A" else letters
+        if letter == chr(ord("A") + len(letters)):
+            letters.append(letter)
+    return letters
+
+
 class Pattern(Equal):
     """What a regular expression's first group (or all of it) matches last."""
 

@@ -36,6 +36,10 @@ class Arithmetic:
     def right(self, found: str | None, gold: str) -> bool:
         return found == gold
 
+    def options(self, question: str) -> list[str]:
+        """None: an answer may be any number."""
+        return []
+
     def fault(self, solution: str, answer: str) -> str | None:
         """An equation that does not hold, or that none has the answer as its result: it is only said."""
         false = equations_hold(solution)

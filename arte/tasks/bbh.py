@@ -16,7 +16,7 @@ from arte import recipe
 from arte.errors import DataError
 from arte.rows import Item
 from arte.tasks import located
-from arte.tasks.answer_kinds import LONGEST, Choice, Equal, Exact, Number, Reader
+from arte.tasks.answer_kinds import LONGEST, Choice, Equal, Exact, Number, Reader, lettered
 from arte.tasks.bbh_prompts import TOLD
 from arte.tasks.defined import DefinedTask
 from arte.tasks.definition import Asking
@@ -101,6 +101,12 @@ class Bbh(DefinedTask):
     def test_items(self) -> int:
         return 200
 
+    def options(self, question: str) -> list[str]:
+        """Of lettered options those that this question has."""
+        if isinstance(self.reader, Lettered):
+            return [f"({letter})" for letter in lettered(question)]
+        return super().options(question)
+
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """Seeds and probes are draws by `seed`; the others, in their order, are the test. A question that stands twice
         counts once.
@@ -178,4 +184,5 @@ def _published(path: Path) -> list[located.Located]:
         raise DataError(f"{path}: is not a file of BBH ({error!r}); expected examples of {FORM}") from None
     if not found:
         raise DataError(f"{path}: holds no examples; expected some of {FORM}")
+    located.note_file(path)
     return found

@@ -13,7 +13,7 @@ from arte import recipe
 from arte.errors import DataError
 from arte.rows import Item
 from arte.tasks import located
-from arte.tasks.answer_kinds import Choice
+from arte.tasks.answer_kinds import Choice, lettered
 from arte.tasks.defined import DefinedTask
 from arte.tasks.definition import Asking
 from arte.tasks.shares import seeds_and_probes, tested
@@ -100,6 +100,10 @@ class Choices(DefinedTask):
 
     def test_items(self) -> int:
         return self.source.test_count
+
+    def options(self, question: str) -> list[str]:
+        """The letters that this question has."""
+        return lettered(question)
 
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """Seeds and probes are disjoint draws of the train split by `seed`, without questions that the test has too;

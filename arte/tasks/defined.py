@@ -13,7 +13,7 @@ from arte.errors import DataError
 from arte.generation import Message
 from arte.recipe import Style
 from arte.rows import Example, Item
-from arte.tasks.answer_kinds import Json, Number, Reader
+from arte.tasks.answer_kinds import Choice, Json, Number, Reader
 from arte.tasks.definition import Asking
 from arte.tasks.equations import equations_hold
 from arte.tasks.task import Draft
@@ -68,6 +68,10 @@ class DefinedTask:
 
     def right(self, found: str | None, gold: str) -> bool:
         return self.reader.right(found, gold)
+
+    def options(self, question: str) -> list[str]:
+        """Where an answer is one of a few labels, all of them."""
+        return list(self.reader.named.values()) if isinstance(self.reader, Choice) else []
 
     def fault(self, solution: str, answer: str) -> str | None:
         """Where answers are numbers, an equation that does not hold; else None."""

@@ -1,14 +1,70 @@
-"""Rows of a data file, each with the words that locate it in a message: `seeds.jsonl:12`."""
+"""Rows of a data file, each with the words that locate it in a message: `seeds.jsonl:12`.
 
+All data of tasks comes through here, so that a run can say what it read: `noted`.
+"""
+
+import contextlib
 import csv
+import hashlib
 import io
 import json
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from arte.errors import DataError
+from arte.rows import Row
 
 KINDS = (".jsonl", ".csv", ".tsv", ".parquet")
+
+
+class Read(Row):
+    """Data that was read: a file, or a split of a hub data set."""
+
+    name: str
+    """The file's, without its folder, or the data set's id with its configuration and split."""
+    sha256: str | None = None
+    """Of a file."""
+    revision: str | None = None
+    """The hub's commit; null where the cache does not say."""
+
+
+_noted: ContextVar[list[Read] | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[list[Read]]:
+    """A list of what is read meanwhile."""
+    read: list[Read] = []
+    token = _noted.set(read)
+    try:
+        yield read
+    finally:
+        _noted.reset(token)
+
+
+def note(read: Read) -> None:
+    """Adds data to the list that is kept, if one is."""
+    kept = _noted.get()
+    if kept is not None and read not in kept:
+        kept.append(read)
+
+
+def note_file(path: Path) -> None:
+    """A file that was read, by its digest."""
+    if _noted.get() is not None:
+        with path.open("rb") as file:
+            note(Read(name=path.name, sha256=hashlib.file_digest(file, "sha256").hexdigest()))
+
+
+def revision(data: Any) -> str | None:
+    """The commit of a hub data set, by the addresses that it was fetched from."""
+    for address in data.info.download_checksums or {}:
+        if found := re.search(r"@([0-9a-f]{40})/", address):
+            return found[1]
+    return None
 
 
 class Located(NamedTuple):
@@ -34,6 +90,7 @@ def rows(path: Path, form: str) -> list[Located]:
     if not found:
         expected = "one object a line, as" if path.suffix == ".jsonl" else "some such as"
         raise DataError(f"{path}: holds no rows; expected {expected} {form}")
+    note_file(path)
     return found
 
 
@@ -47,6 +104,7 @@ def hub_rows(name: str, config: str | None, split: str) -> list[Located]:
         reason = str(error).strip().split("\n", 1)[0]
         of = f" (config {config})" if config else ""
         raise DataError(f"{name}{of}, split {split}: could not be had from the hub: {reason}") from error
+    note(Read(name=" ".join(filter(None, (name, config, split))), revision=revision(data)))
     return [Located(f"{name} {split} row {number}", row) for number, row in enumerate(data)]
 
 

@@ -70,6 +70,10 @@ class Task(Protocol):
         """Whether an answer that was read is as good as the gold one; both normalised."""
         ...
 
+    def options(self, question: str) -> list[str]:
+        """The answers of which one is to be chosen, normalised; empty where they are not a few that are known."""
+        ...
+
     def fault(self, solution: str, answer: str) -> str | None:
         """What is wrong with a solution of this normalised answer, in a few words; None where nothing can be said
         against it."""
