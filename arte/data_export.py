@@ -18,7 +18,7 @@ from arte.recipe import Arm, Recipe
 from arte.rows import Example, Item, Pair, Question, Rationale, read_rows
 from arte.stages.checks import QuestionCheck
 from arte.stages.conversations import conversations, preferences
-from arte.tasks import Task
+from arte.tasks import Taught
 
 CARD = "README.md"
 
@@ -33,7 +33,7 @@ def export(run: Path, out: Path) -> list[str]:
     if out.exists():
         raise WorkspaceError(f"{out}: is there already; name a new folder with --out")
     recipe = config.load_saved(run / "recipe.yaml")
-    task = tasks.load(recipe.task.name)
+    task = tasks.taught(recipe.task.name)
     examples = {
         arm: read_rows(run / "distill" / arm / "examples.jsonl", Example)
         for arm in arms.trained(recipe.arms)
@@ -56,7 +56,7 @@ def export(run: Path, out: Path) -> list[str]:
 
 def card(
     recipe: Recipe,
-    task: Task,
+    task: Taught,
     run: Path,
     examples: dict[Arm, list[Example]],
     rows: dict[str, list[dict[str, Any]]],

@@ -126,7 +126,7 @@ def prefer_among(
     def work(folder: StageFolder) -> Figures:
         scored = scorer(run, name, settings, student)
         per_prompt = recipe.elicit.questions_per_prompt
-        return collect(folder, drafted.path, scored, run.task, settings, per_prompt, recipe.seed)
+        return collect(folder, drafted.path, scored, run.probes, run.task, settings, per_prompt, recipe.seed)
 
     given = scored_with(run, recipe) | {"student": student_digest, "drafted": drafted.fingerprint}
     run.stage(name, given, work)
@@ -247,7 +247,7 @@ def _score_tailored(run: Run, arm: Arm, turn: int) -> None:
     def work(folder: StageFolder) -> Figures:
         scored = scorer(run, name, settings, run.student.path)
         drafts = [row for row in read_rows(drafted.path / "rationales.jsonl", Rationale) if row.check.accepted]
-        value(folder, drafted.path, drafts, scored, settings, recipe.seed)
+        value(folder, drafted.path, drafts, scored, run.probes, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafted": drafted.fingerprint}

@@ -62,7 +62,8 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     """
     from arte import models, tasks
 
-    task = tasks.load(recipe.task.name)
+    task = tasks.taught(recipe.task.name)
+    recipe = _in_all(recipe, len(tasks.named(recipe.task.name)))
     teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     speed = EFFICIENCY * models.products_per_second(recipe.student.dtype)
 
@@ -154,6 +155,28 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         row("export", checked, 0, seconds(checked, student), f"{files} files"),
         row("bench", benched, 0, seconds(benched, student), f"{files} files"),
     ]
+
+
+def _in_all(recipe: Recipe, count: int) -> Recipe:
+    """What is asked for of each of so many tasks, in all of them together; but the probes, which a draft has of its own
+    task alone."""
+    each = {
+        "task": ("seeds", "test"),
+        "elicit": ("questions", "explained"),
+        "prefer": ("drafts", "question_pairs", "rationale_pairs"),
+        "export": ("test",),
+    }
+    sections = {section: getattr(recipe, section) for section in each}
+    return recipe.model_copy(
+        update={
+            section: sections[section].model_copy(
+                update={
+                    name: count * value for name in names if (value := getattr(sections[section], name)) is not None
+                }
+            )
+            for section, names in each.items()
+        }
+    )
 
 
 def _scored(recipe: Recipe, score: PreferenceScore, drafts: float) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from arte.recipe import Arm, Distill
 from arte.rows import Example
 from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
+from arte.tasks.mixture import by_task
 from arte.workspace import Figures, StageFolder
 
 if TYPE_CHECKING:
@@ -63,11 +64,12 @@ def lesson(run: Run, those: list[Example]) -> list[Example]:
 def varied(run: Run, those: list[Example]) -> list[Example]:
     """Each example as often as distill.variants says, all of them in turn: as it is, then with other numbers."""
     known = {item.question for item in run.held_out}
+    seeds = by_task(run.splits.seeds)
     out = list(those)
     for turn in range(1, run.recipe.distill.variants):
         for place, example in enumerate(those):
             draw = random.Random(f"variant-{run.recipe.seed}-{turn}-{place}")
-            other = run.task.varied(example, run.splits.seeds, draw)
+            other = run.task.of(example).varied(example, seeds[example.task], draw)
             out.append(example if other.question in known else other)
     return out
 
@@ -172,7 +174,7 @@ def evaluate(run: Run, arm: Arm) -> None:
         engine = run.asked(name, student_folder(run, arm))
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         slices = run.slices(None)
-        asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
+        asked = chats(slices, run.shots, run.task)
         ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings)
         return Figures(tokens_in=answering.tokens_in, tokens_out=answering.tokens_out)
 
@@ -180,6 +182,7 @@ def evaluate(run: Run, arm: Arm) -> None:
         "evaluate": settings,
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
+        **({"shots": digest(run.shots)} if run.shots else {}),
         **run.models.student_engine,
     }
     run.stage(name, given, work)

@@ -187,10 +187,16 @@ def arm_comparisons(report: Report) -> list[tuple[tuple[str, str], list[Comparis
     return sorted(groups.items(), key=lambda group: (group[0][0] != "strict-match", group[0][1] != "test"))
 
 
+OF_TASK = "task="
+"""What a slice's name begins with that is of one task."""
+
+
 def slice_title(name: str) -> str:
     if name.startswith("steps="):
         count = name.removeprefix("steps=")
         return f"{count} step" if count == "1" else f"{count} steps"
+    if name.startswith(OF_TASK):
+        return name.removeprefix(OF_TASK)
     return {"test": "All test problems", "unseen": "Unseen templates"}.get(name, name)
 
 

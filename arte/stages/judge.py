@@ -14,6 +14,7 @@ from arte.report.statistics import wilson
 from arte.rows import Item
 from arte.stages.answering import Answering
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
+from arte.tasks.mixture import first_of_each
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
@@ -26,10 +27,10 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
     """
     from arte_export import device_file, gguf_header
 
-    task = tasks.load(task_settings.name)
+    task = tasks.taught(task_settings.name)
     splits = task.splits(task_settings, seed)
     slices: dict[Slice, Sequence[Item]] = {"test": splits.test, "unseen": splits.unseen}
-    asked = chats(slices, splits.seeds[: settings.shots], task)
+    asked = chats(slices, first_of_each(splits.seeds, settings.shots), task)
     file = device_file.recognised(Path(name), models.arte_home())
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
