@@ -137,7 +137,20 @@ def sentence(report: Report) -> str:
     gain = report.compared(trained.arm, "untrained")
     if gain is not None:
         text += f": {points(gain.difference)} (95 % interval {interval(gain.ci95)}), {chance(gain)}"
-    return f"{text}.{_alignment(report)}"
+    return f"{text}.{_alignment(report)}{_mean(report, trained.arm)}"
+
+
+def _mean(report: Report, arm: str) -> str:
+    """By the mean over all tasks of a run over several."""
+    rows = [row for row in report.averages if (row.artefact, row.metric) == ("model", "strict-match")]
+    if not rows:
+        return ""
+    name = rows[-1].name
+    shares = {row.arm: row for row in rows if row.name == name}
+    said = [f"{each} {percent(shares[each].accuracy)}" for each in (arm, "untrained") if each in shares]
+    text = f" Each of its tasks weighed alike ({name}): {', '.join(said)}"
+    gain = report.compared(arm, "untrained", slice=name)
+    return f"{text}; {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}." if gain else f"{text}."
 
 
 def _alignment(report: Report) -> str:

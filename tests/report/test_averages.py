@@ -9,7 +9,7 @@ import pytest
 
 from arte import yaml12
 from arte.recipe import Recipe, Student, Task, Teacher
-from arte.report import compare_table, gather
+from arte.report import compare_table, gather, html, task_table, words
 from arte.report.averages import weights
 from arte.report.pooling import Weighed, pooled, resampled
 from arte.report.statistics import bootstrap_within, wilson
@@ -95,3 +95,22 @@ def test_items_are_drawn_within_their_part() -> None:
     low, high = bootstrap_within(mixed, resamples=20_000).ci95
     spread = (0.75**2 * (0.25 * 0.75) / 4 + 0.25**2 * (2 / 9) / 3) ** 0.5
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+
+
+def test_page_card_and_sentence_have_the_tasks(run: Path) -> None:
+    report = gather.gather(run)
+    assert "Each of its tasks weighed alike (BBH): arte 50.0 %, untrained 10.0 %; +40.0 points" in words.sentence(
+        report
+    )
+    found = task_table.table(report)
+    assert found is not None
+    assert [row[0].text for row in found.rows] == [
+        "mean: Logic", "mean: CommonSense", "mean: BBH", *(f"bbh/{name}" for name in RIGHT["arte"]),
+    ]  # fmt: skip
+    assert [cell.text for cell in found.rows[0]] == ["mean: Logic", "5.0 %", "55.0 %"]
+    assert found.rows[0][0].range == "3 tasks, 30 problems"
+    assert [cell.text for cell in found.rows[3]] == ["bbh/navigate", "10.0 %", "60.0 %"]
+    page = html.page(report)
+    assert page.count('<th scope="row">mean: Logic<span class="range">3 tasks, 30 problems</span></th>') == 1
+    assert "task=" not in page.replace("task=test", "")
+    assert "| mean: BBH (4 tasks, 40 problems) | 10.0 % (" in "\n".join(task_table.markdown(report))
