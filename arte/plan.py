@@ -99,7 +99,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         return tokens_in, rounds * prompts * elicit.questions_per_prompt * DRAFT + rationales * RATIONALE
 
     explained = elicit.explained or elicit.questions
-    told_in, told_out = drafting(explained * styles)
+    told_in, told_out = drafting(explained * styles) if arms.elicits(recipe) else (0.0, 0.0)
     aligned, later = arms.teachers(recipe), recipe.rounds - 1
     teachers = len(aligned) * recipe.rounds
     again_in, again_out = drafting(elicit.questions * recipe.tailor.rationales)
@@ -109,12 +109,14 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     scores = arms.scores(recipe)
     valued = [_scored(recipe, score, drafts) for score in scores]
     if recipe.tailor.choose != "random":
-        valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in scores]
+        tailored = scores if recipe.align.adapter is None else [prefer.score] * teachers
+        valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in tailored]
     valued += [_scored(recipe, recipe.prefer.score, recipe.tailor.over * elicit.questions) for _ in aligned * later]
     scored, decoded = sum(read for read, _ in valued), sum(drawn for _, drawn in valued)
     pair_tokens = prefer.question_pairs * 2 * (
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
+    pair_tokens = pair_tokens if recipe.align.adapter is None else 0
     trained = len(arms.trained(recipe.arms))
     examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants
     students = trained + len(aligned) * later

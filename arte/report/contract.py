@@ -89,6 +89,8 @@ class TeacherData(Tally):
     teacher: Literal["unaligned", "aligned"]
     questions: Tally
     rationales: Tally
+    tasks: dict[str, int] = {}
+    """Questions with an accepted rationale by task, in a run over several."""
 
 
 class Data(Tally):

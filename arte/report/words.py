@@ -250,6 +250,17 @@ def limitations(report: Report) -> list[str]:
     if len(set(examples.values())) > 1:
         counts = ", ".join(f"{arm} {count:,}" for arm, count in examples.items())
         notes.append(f"The arms were not trained on the same number of examples ({counts}), so they differ in more.")
+    if adapter := report.settings.get("align", {}).get("adapter"):
+        notes.append(
+            f"The teacher was aligned by another run ({adapter}), with what that run's student preferred on that run's "
+            "task."
+        )
+    for teacher in report.data.teachers if report.data else []:
+        if without := [task for task, count in teacher.tasks.items() if not count]:
+            notes.append(
+                f"Of {len(without)} of {len(teacher.tasks)} tasks the {teacher.teacher} teacher wrote nothing that was "
+                f"accepted, so nothing of them was learnt from it: {', '.join(without)}."
+            )
     if report.data and report.data.seeds:
         notes.append(
             f"Each trained arm also learned from {seeds_trained_on(report.data)}: what it gains on the untrained "
