@@ -95,9 +95,15 @@ def score_of(arm: Arm, recipe: Recipe) -> PreferenceScore | None:
 
 
 def scores(recipe: Recipe) -> list[PreferenceScore]:
-    """Every score that the arms ask for, the recipe's own first."""
-    asked = {score_of(arm, recipe) for arm in recipe.arms} - {None}
+    """Every score that the arms ask for, the recipe's own first; none for a teacher that is aligned already."""
+    reused = recipe.align.adapter is not None
+    asked = {score_of(arm, recipe) for arm in recipe.arms if not (reused and MADE[arm].aligned)} - {None}
     return sorted(cast("set[PreferenceScore]", asked), key=lambda score: (score != recipe.prefer.score, score))
+
+
+def elicits(recipe: Recipe) -> bool:
+    """Whether an arm needs drafts of the teacher as it came: to be trained on, or to be scored."""
+    return bool(scores(recipe)) or any(teacher_of(arm, recipe) is None for arm in trained(recipe.arms))
 
 
 def choice_of(arm: Arm, recipe: Recipe) -> Choice:

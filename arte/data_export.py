@@ -19,7 +19,7 @@ from arte.report import words
 from arte.rows import Example, Pair, Question, Rationale, read_rows
 from arte.stages import overlap
 from arte.stages.conversations import conversations, preferences
-from arte.tasks import Splits, Task, located
+from arte.tasks import Splits, Taught, located
 
 CARD = "README.md"
 
@@ -34,7 +34,7 @@ def export(run: Path, out: Path) -> list[str]:
     if out.exists():
         raise WorkspaceError(f"{out}: is there already; name a new folder with --out")
     recipe = config.load_saved(run / "recipe.yaml")
-    task = tasks.load(recipe.task.name)
+    task = tasks.taught(recipe.task.name)
     examples = {
         arm: read_rows(run / "distill" / arm / "examples.jsonl", Example)
         for arm in arms.trained(recipe.arms)
@@ -57,7 +57,7 @@ def export(run: Path, out: Path) -> list[str]:
 
 def card(
     recipe: Recipe,
-    task: Task,
+    task: Taught,
     run: Path,
     examples: dict[Arm, list[Example]],
     rows: dict[str, list[dict[str, Any]]],

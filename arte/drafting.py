@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from arte import adapters as reused
 from arte import engines, launched
 from arte.arms import (
     MADE,
@@ -126,7 +127,7 @@ def prefer_among(
     def work(folder: StageFolder) -> Figures:
         scored = scorer(run, name, settings, student)
         per_prompt = recipe.elicit.questions_per_prompt
-        return collect(folder, drafted.path, scored, run.task, settings, per_prompt, recipe.seed)
+        return collect(folder, drafted.path, scored, run.probes, run.task, settings, per_prompt, recipe.seed)
 
     given = scored_with(run, recipe) | {"student": student_digest, "drafted": drafted.fingerprint}
     run.stage(name, given, work)
@@ -134,7 +135,10 @@ def prefer_among(
 
 def align(run: Run, arm: Arm, turn: int = 1) -> None:
     """The teacher, as aligned in the rounds before, trained on the student's preference, or on what the arm makes of
-    it."""
+    it; or its alignment by another run, taken over."""
+    if run.recipe.align.adapter is not None:
+        _take_over(run, run.recipe.align.adapter)
+        return
     from arte.stages.align import align as train
     from arte.stages.align import merge_adapter
 
@@ -162,7 +166,7 @@ def align(run: Run, arm: Arm, turn: int = 1) -> None:
         return train(folder, pairs, model, tokenizer, run.recipe.align, bf16=bf16, seed=run.recipe.seed, around=around)
 
     given = {
-        "align": run.recipe.align,
+        "align": run.recipe.align.model_dump(exclude={"adapter"}),
         "prefer": preferred.fingerprint,
         "pairs": used,
         "teacher": teacher.sha256,
@@ -171,6 +175,18 @@ def align(run: Run, arm: Arm, turn: int = 1) -> None:
     if turn > 1:
         given["aligned"] = run.done[stage_name("align", arm, "arte", turn - 1)].fingerprint
     run.stage(name, given, work)
+
+
+def _take_over(run: Run, name: str) -> None:
+    teacher = run.models.teacher
+    assert teacher is not None, "the recipe's own checks want weights for what is aligned"
+    folder = reused.found(name, teacher)
+
+    def work(stage: StageFolder) -> Figures:
+        reused.copy(folder, stage.path / "adapter")
+        return Figures()
+
+    run.stage("align", {"adapter": reused.digest(folder), "teacher": teacher.sha256}, work)
 
 
 def adapters(run: Run, arm: Arm, turn: int) -> list[Path]:
@@ -247,7 +263,7 @@ def _score_tailored(run: Run, arm: Arm, turn: int) -> None:
     def work(folder: StageFolder) -> Figures:
         scored = scorer(run, name, settings, run.student.path)
         drafts = [row for row in read_rows(drafted.path / "rationales.jsonl", Rationale) if row.check.accepted]
-        value(folder, drafted.path, drafts, scored, settings, recipe.seed)
+        value(folder, drafted.path, drafts, scored, run.probes, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafted": drafted.fingerprint}

@@ -153,7 +153,7 @@ def work(folder: Path, job: Job) -> int | None:
         return None
     assert job.steps is not None
     return distill(
-        folder, read_rows(folder / ROWS, Example), tasks.load(job.task), model, tokenizer, job.settings,
+        folder, read_rows(folder / ROWS, Example), tasks.taught(job.task), model, tokenizer, job.settings,
         steps=job.steps, bf16=job.bf16, seed=job.seed, around=around,
     )  # fmt: skip
 

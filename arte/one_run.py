@@ -16,6 +16,7 @@ from arte.run_models import RunModels
 from arte.stage_record import Finished
 from arte.stages.evaluate import Slice
 from arte.tasks import located
+from arte.tasks.mixture import first_of_each
 from arte.workspace import Figures, StageFolder, Work, Workspace
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Run:
         self.launch = launch
         self.workspace = workspace
         self.say = say
-        self.task = tasks.load(recipe.task.name)
+        self.task = tasks.taught(recipe.task.name)
         with located.noted() as read:
             self.splits = self.task.splits(recipe.task, recipe.seed)
         self.models = RunModels(recipe)
         self.student = self.models.student
         """What is asked, and trained by each arm; teaching.practise may put a practised one in its place."""
-        self.probes = self.splits.probes[: recipe.task.probes]
+        self.probes = first_of_each(self.splits.probes, recipe.task.probes)
         """What a score asks of; drafting.choose_probes may choose others of the validation items."""
         self.done: dict[str, Finished] = {}
         self.ledger = Ledger(workspace.root, recipe.limits)
@@ -94,8 +95,13 @@ class Run:
         """Items that no draft may be near to."""
         return [*self.splits.probes, *self.splits.test, *self.splits.unseen]
 
+    @property
+    def shots(self) -> list[Item]:
+        """Gold items that stand in front of what is asked in evaluation: seeds of the same task."""
+        return first_of_each(self.splits.seeds, self.recipe.evaluate.shots)
+
     def slices(self, most: int | None) -> dict[Slice, Sequence[Item]]:
-        """What is asked in evaluation: all items, or so many of the test items."""
+        """What is asked in evaluation: all items, or so many of each task's test items."""
         if most is not None:
-            return {"test": self.splits.test[:most]}
+            return {"test": first_of_each(self.splits.test, most)}
         return {"test": self.splits.test, "unseen": self.splits.unseen}

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from arte import preflight, report
-from arte.arms import in_order, scores, teachers, trained
+from arte.arms import elicits, in_order, scores, teachers, trained
 from arte.launched import config_file
 from arte.one_run import Run
 from arte.recipe import STAGES, Recipe, StageName
@@ -57,10 +57,11 @@ def stages(whole: Run) -> Iterator[tuple[StageName, Callable[[], None]]]:
     from arte import drafting, rounds, shipping, teaching
 
     arms = whole.recipe.arms
-    if trained(arms):
+    if elicits(whole.recipe):
         yield "elicit", partial(drafting.elicit, whole)
+    if trained(arms):
         yield "prefer", partial(teaching.practise, whole)
-    if scores(whole.recipe):
+    if scores(whole.recipe) or (teachers(whole.recipe) and whole.recipe.tailor.choose != "random"):
         yield "prefer", partial(drafting.choose_probes, whole)
     for score in scores(whole.recipe):
         yield "prefer", partial(drafting.prefer, whole, score)

@@ -62,7 +62,8 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     """
     from arte import models, tasks
 
-    task = tasks.load(recipe.task.name)
+    task = tasks.taught(recipe.task.name)
+    recipe = _in_all(recipe, len(tasks.named(recipe.task.name)))
     teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     speed = EFFICIENCY * models.products_per_second(recipe.student.dtype)
 
@@ -98,7 +99,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         return tokens_in, rounds * prompts * elicit.questions_per_prompt * DRAFT + rationales * RATIONALE
 
     explained = elicit.explained or elicit.questions
-    told_in, told_out = drafting(explained * styles)
+    told_in, told_out = drafting(explained * styles) if arms.elicits(recipe) else (0.0, 0.0)
     aligned, later = arms.teachers(recipe), recipe.rounds - 1
     teachers = len(aligned) * recipe.rounds
     again_in, again_out = drafting(elicit.questions * recipe.tailor.rationales)
@@ -108,12 +109,14 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
     scores = arms.scores(recipe)
     valued = [_scored(recipe, score, drafts) for score in scores]
     if recipe.tailor.choose != "random":
-        valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in scores]
+        tailored = scores if recipe.align.adapter is None else [prefer.score] * teachers
+        valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in tailored]
     valued += [_scored(recipe, recipe.prefer.score, recipe.tailor.over * elicit.questions) for _ in aligned * later]
     scored, decoded = sum(read for read, _ in valued), sum(drawn for _, drawn in valued)
     pair_tokens = prefer.question_pairs * 2 * (
         INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
     ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
+    pair_tokens = pair_tokens if recipe.align.adapter is None else 0
     trained = len(arms.trained(recipe.arms))
     examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants
     students = trained + len(aligned) * later
@@ -154,6 +157,28 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         row("export", checked, 0, seconds(checked, student), f"{files} files"),
         row("bench", benched, 0, seconds(benched, student), f"{files} files"),
     ]
+
+
+def _in_all(recipe: Recipe, count: int) -> Recipe:
+    """What is asked for of each of so many tasks, in all of them together; but the probes, which a draft has of its own
+    task alone."""
+    each = {
+        "task": ("seeds", "test"),
+        "elicit": ("questions", "explained"),
+        "prefer": ("drafts", "question_pairs", "rationale_pairs"),
+        "export": ("test",),
+    }
+    sections = {section: getattr(recipe, section) for section in each}
+    return recipe.model_copy(
+        update={
+            section: sections[section].model_copy(
+                update={
+                    name: count * value for name in names if (value := getattr(sections[section], name)) is not None
+                }
+            )
+            for section, names in each.items()
+        }
+    )
 
 
 def _scored(recipe: Recipe, score: PreferenceScore, drafts: float) -> tuple[float, float]:

@@ -155,7 +155,7 @@ def _scored(run: Run, score: PreferenceScore, drafts: Sequence[Candidate]) -> Fl
 
     def work(folder: StageFolder) -> Figures:
         scored = scorer(run, name, settings, run.student.path)
-        value(folder, elicited, rationales, scored, settings, recipe.seed)
+        value(folder, elicited, rationales, scored, run.probes, settings, recipe.seed)
         return Figures()
 
     given = scored_with(run, recipe) | {"drafts": digest([draft.example for draft in drafts])}
@@ -202,7 +202,7 @@ def _accuracy(run: Run, name: str, examples: list[Example]) -> float:
         engine = models.engine(student)
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         slices: dict[Slice, Sequence[Item]] = {"test": run.splits.test}
-        asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
+        asked = chats(slices, run.shots, run.task)
         evaluate(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings)
         if examples:
             import shutil

@@ -20,7 +20,7 @@ def check(recipe: Recipe) -> None:
     if recipe.scale in ("gpu", "paper") and machine.device() == "cpu":
         need = f"scale {recipe.scale}: needs an NVIDIA GPU, and torch {version('torch')} sees none on this machine"
         raise RecipeError(f"{recipe.name} at scale {recipe.scale}", [f"{need}; take --scale starter, which needs none"])
-    tasks.load(recipe.task.name)
+    tasks.taught(recipe.task.name)
     for package, setting, remedy in _needed(recipe):
         if find_spec(package) is None:
             raise EngineError(f"{setting}: needs the package {package}, which is not installed: {remedy}")

@@ -60,9 +60,9 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
         problem("elicit.seeds_per_prompt", f"found {given[0]}, expected at most task.seeds ({given[1]})")
     if (given := check("tailor.temperature", "tailor.rationales")) and given[0] == 0 and given[1] > 1:
         problem("tailor.temperature", f"found 0, expected above 0, as tailor.rationales is {given[1]}")
-    given = check("prefer.rationale_pairs", "prefer.question_pairs", "arms")
+    given = check("prefer.rationale_pairs", "prefer.question_pairs", "arms", "align.adapter")
     aligned = [arm for arm in given[2] if arm in MADE and MADE[arm].aligned] if given else []
-    if given and given[0] == given[1] == 0 and aligned:
+    if given and given[0] == given[1] == 0 and aligned and given[3] is None:
         problem("prefer.rationale_pairs", f"found 0, as is prefer.question_pairs; the arm {aligned[0]} needs pairs")
     given = check("teacher.engine", "teacher.server.url", "teacher.weights", "align.skip")
     if given and given[0] == "openai":
@@ -74,6 +74,13 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
                 f"missing: the arm {aligned[0]} needs an aligned teacher, and a served one cannot be trained. Name a "
                 "copy of its weights (a hub id or a folder), or leave alignment out with align.skip=true",
             )
+    if (given := check("align.adapter", "align.skip", "rounds", "arms")) and given[0] is not None:
+        if given[1]:
+            problem("align.adapter", "is given, and align.skip is true: take one of them away")
+        if given[2] > 1:
+            problem("rounds", f"found {given[2]}, expected 1, as align.adapter takes over what another run aligned")
+        if other := [arm for arm in aligned if arm != "arte"]:
+            problem("arms", f"{other[0]} is aligned by pairs of its own; with align.adapter only arte is aligned")
     if (given := check("align.skip", "arms")) and given[0] and set(given[1]) == set(aligned):
         problem("align.skip", f"found true, which leaves none of the arms {', '.join(given[1])}")
     for name, node in settings().items():

@@ -14,7 +14,7 @@ from arte.recipe_base import Settings
 from arte.rows import Row
 from arte.run_models import RunModels
 from arte.tasks.located import Read
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 
 def plain(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def digest(rows: Sequence[Row]) -> str:
     return hashlib.sha256("\n".join(row.model_dump_json() for row in rows).encode()).hexdigest()
 
 
-def describe(run: Path, recipe: Recipe, run_models: RunModels, task: Task, read: Sequence[Read]) -> None:
+def describe(run: Path, recipe: Recipe, run_models: RunModels, task: Taught, read: Sequence[Read]) -> None:
     """Writes models.json, data.json, machine.json and plan.json into the run folder, and adds this command to
     commands.txt. `read`: the data that the task's items are from."""
     student, teacher = run_models.student, run_models.teacher

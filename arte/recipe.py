@@ -53,7 +53,11 @@ Style = Literal["steps", "brief", "equations", "child"]
 
 
 class Task(Settings):
-    name: str = Field("gsm8k", description="A task that `arte tasks` lists, or a folder with a task.yaml.")
+    name: str = Field(
+        "gsm8k",
+        description="A task that `arte tasks` lists, or a folder with a task.yaml. Several in one run: a group (bbh, "
+        "bbh/Logic), or names with commas between them; counts of task, elicit, prefer and export are then of each.",
+    )
     data: str | None = Field(
         None, description="A folder with train.jsonl and test.jsonl instead of the hub (tasks that have data)."
     )
@@ -183,6 +187,11 @@ class Prefer(Settings):
 
 class Align(Settings):
     skip: bool = Field(False, description="Leave out alignment, and with it the arms that need an aligned teacher.")
+    adapter: str | None = Field(
+        None,
+        description="The folder of a finished run with the same teacher, or of a PEFT adapter: its alignment is taken "
+        "over for the arm arte, whatever its task and student were. Null: this run aligns its own.",
+    )
     learning_rate: Positive = Field(5e-5, description="Peak rate (paper: 1e-7, for full fine-tuning of 70B).")
     beta: Positive = Field(0.1, description="Strength of the pull towards the teacher before alignment.")
     epochs: Positive = Field(1.0, description="Passes over the pairs (paper: 1).")

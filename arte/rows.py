@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arte.errors import DataError
 
@@ -22,7 +22,13 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Item(Row):
+class OfTask(Row):
+    """A row that says which task it is of, in a run over several; null in a run over one."""
+
+    task: str | None = Field(None, exclude_if=lambda task: task is None)
+
+
+class Item(OfTask):
     """A problem of a task with its gold rationale and answer. `answer` is normalised (see the task)."""
 
     id: str
@@ -48,7 +54,7 @@ class Check(Row):
         return self.reason is None
 
 
-class Question(Row):
+class Question(OfTask):
     """A drafted question, with the solution and the normalised answer that the teacher wrote beside it, if any."""
 
     id: str
@@ -105,7 +111,7 @@ class Pair(Row):
     """Of the margin, over the probes, at prefer.confidence; None where a draft has one value."""
 
 
-class Example(Row):
+class Example(OfTask):
     """A training example of the student: a question and the completion to learn (solution and answer line)."""
 
     id: str

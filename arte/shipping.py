@@ -31,7 +31,7 @@ def export(run: Run) -> None:
             described(student, name, run.recipe.student.name, run.task.data_source),
             run.task,
             run.slices(settings.test),
-            run.splits.seeds,
+            run.shots,
             _calibrating(run),
             run.recipe.evaluate,
             run.say,
@@ -41,6 +41,7 @@ def export(run: Run) -> None:
         "export": settings,
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
+        **({"shots": digest(run.shots)} if run.shots else {}),
     }
     run.stage("export", given, work)
 

@@ -25,6 +25,7 @@ from arte.rows import Example
 from arte.stages import lm_tasks, overlap
 from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
+from arte.tasks.mixture import by_task
 from arte.workspace import Figures, StageFolder
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def lesson(run: Run, those: list[Example]) -> list[Example]:
 def varied(run: Run, those: list[Example]) -> list[Example]:
     """Each example as often as distill.variants says, all of them in turn: as it is, then with other numbers."""
     known = {item.question for item in run.held_out}
+    seeds = by_task(run.splits.seeds)
     out = list(those)
     for turn in range(1, run.recipe.distill.variants):
         for place, example in enumerate(those):
             draw = random.Random(f"variant-{run.recipe.seed}-{turn}-{place}")
-            other = run.task.varied(example, run.splits.seeds, draw)
+            other = run.task.of(example).varied(example, seeds[example.task], draw)
             out.append(example if other.question in known else other)
     return out
 
@@ -133,9 +135,11 @@ def check_overlap(run: Run, every: dict[Arm, list[Example]]) -> None:
     Raises DataError where an example holds a whole test item.
     """
     settings = run.recipe.evaluate
-    trained: dict[str, list[Example]] = {**every, **({"exercises": to_practise(run)} if to_practise(run) else {})}
+    trained = {str(arm): those for arm, those in every.items()}
+    if exercises := to_practise(run):
+        trained["exercises"] = exercises
     words = run.recipe.elicit.contamination_words
-    tests = {name: overlap.items_of(items) for name, items in run.slices(None).items() if items}
+    tests = {str(name): overlap.items_of(items) for name, items in run.slices(None).items() if items}
     tests |= lm_tasks.passages(lm_tasks.load(settings), words, settings.tasks_limit)
     found = overlap.measure(trained, tests, run.splits.seeds, words)
     rows = [each.model_dump() for each in found]
@@ -200,7 +204,7 @@ def evaluate(run: Run, arm: Arm) -> None:
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         scoring = Scoring(engine, folder.path / "options.jsonl", settings.batch_size)
         slices = run.slices(None)
-        asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
+        asked = chats(slices, run.shots, run.task)
         ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings, scoring)
         return Figures(tokens_in=answering.tokens_in + scoring.tokens_in, tokens_out=answering.tokens_out)
 
@@ -208,10 +212,15 @@ def evaluate(run: Run, arm: Arm) -> None:
         "evaluate": settings.model_dump(exclude=set(lm_tasks.SETTINGS)),
         "student": student_fingerprint(run, arm),
         "test": digest([*run.splits.test, *run.splits.unseen]),
-        **({"options": "scored"} if run.task.options(run.splits.test[0].question) else {}),
+        **({"shots": digest(run.shots)} if run.shots else {}),
+        **({"options": "scored"} if _have_options(run) else {}),
         **run.models.student_engine,
     }
     run.stage(name, given, work)
+
+
+def _have_options(run: Run) -> bool:
+    return any(run.task.of(those[0]).options(those[0].question) for those in by_task(run.splits.test).values())
 
 
 def ask_lm_tasks(run: Run, arm: Arm) -> None:

@@ -16,11 +16,14 @@ class Prompt(NamedTuple):
     """Rendered text to continue, and the seed of its draws.
 
     Prompts of one `group` start alike (probes behind one draft): an engine may compute the start of each group once.
+    `schema`: a JSON Schema that the whole answer is held to while it is drawn, by engines that can (docs/engines.md);
+    the others draw freely, so whoever asks reads answers as critically as without.
     """
 
     text: str
     seed: int = 0
     group: int = 0
+    schema: str | None = None
 
 
 Finish = Literal["stop", "length", "too_long"]
@@ -74,11 +77,9 @@ class Engine(Protocol):
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts as one batch, in order. Temperature 0 is greedy. A stop string ends an answer and is
-        not part of it. `schema`: a JSON Schema that whole answers are held to while they are drawn, by engines that can
-        (docs/engines.md); the others draw freely, so whoever asks reads answers as critically as without."""
+        not part of it."""
         ...
 
 

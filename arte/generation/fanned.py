@@ -49,11 +49,9 @@ class FannedEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts, in order (see Engine). Raises EngineError where a worker's engine fails."""
         sampling = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "stop": list(stop)}
-        sampling["schema"] = schema
         return [Answer(**row) for row in self._fan([prompt._asdict() for prompt in prompts], Generating, sampling)]
 
     def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
@@ -98,8 +96,10 @@ class Generating:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         prompts = [
-            Prompt(str(text), int(seed), int(group))
-            for text, seed, group in zip(batch["text"], batch["seed"], batch["group"], strict=True)
+            Prompt(str(text), int(seed), int(group), schema)
+            for text, seed, group, schema in zip(
+                batch["text"], batch["seed"], batch["group"], batch["schema"], strict=True
+            )
         ]
         answers = self.engine.generate(prompts, **self.sampling)
         columns = {name: [getattr(answer, name) for answer in answers] for name in Answer._fields}

@@ -37,7 +37,6 @@ class LlamaCppEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts, in order (see Engine).
 
@@ -54,7 +53,7 @@ class LlamaCppEngine:
             drawn=generate.Drawn(
                 temperature=temperature, top_p=top_p, seeds=[prompts[place].seed for place in fitting]
             ),
-            schema=schema,
+            schemas=[prompts[place].schema for place in fitting],
         )
         answers = [TOO_LONG] * len(prompts)
         for place, text, ids, read, ended in zip(

@@ -45,7 +45,6 @@ class Metered:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
         """See Engine. Raises LimitReached before anything is asked."""
         size = sum(len(prompt.text.encode()) for prompt in prompts)
@@ -54,7 +53,7 @@ class Metered:
         answers: list[Answer] = []
         try:
             answers = self.engine.generate(
-                prompts, max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop=stop, schema=schema
+                prompts, max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop=stop
             )
         finally:  # answers that came before one failed were paid for too
             asked = answers if self.kept is None else self.kept.take_new()

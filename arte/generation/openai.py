@@ -62,7 +62,6 @@ class OpenAIEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
         """Continues all prompts, in order (see Engine); a prompt that the model cannot read whole is TOO_LONG.
 
@@ -71,13 +70,13 @@ class OpenAIEngine:
         sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
         sampling |= {"stop": list(stop)} if stop else {}
         sampling |= {self.served.limit_name(chat=self.tokenizer is None): max_tokens}
-        besides = self.served.plainly
-        if schema is not None:
-            besides = {**besides, **self.served.held_to(schema, chat=self.tokenizer is None)}
-        requests = [{"model": self.served.name, **self._asked(prompt, besides), **sampling} for prompt in prompts]
+        requests = [{"model": self.served.name, **self._asked(prompt), **sampling} for prompt in prompts]
         return self._run(self._all(requests))
 
-    def _asked(self, prompt: Prompt, besides: dict[str, Any]) -> dict[str, Any]:
+    def _asked(self, prompt: Prompt) -> dict[str, Any]:
+        besides = dict(self.served.plainly)
+        if prompt.schema is not None:
+            besides |= self.served.held_to(prompt.schema, chat=self.tokenizer is None)
         if self.tokenizer is not None:
             asked: dict[str, Any] = {"prompt": prompt.text}
         else:
@@ -87,7 +86,7 @@ class OpenAIEngine:
                 if self.served.goes_on_by is None:  # not known to go on from an assistant's turn that is left open
                     messages.append({"role": "user", "content": GO_ON})
                 else:
-                    besides = {**besides, **self.served.goes_on_by}
+                    besides |= self.served.goes_on_by
         return {**asked, "seed": prompt.seed, **({"extra_body": besides} if besides else {})}
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:

@@ -57,9 +57,8 @@ class TransformersEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
-        """Continues all prompts as one batch, in order (see Engine); a schema holds it to nothing."""
+        """Continues all prompts as one batch, in order (see Engine); schemas hold it to nothing."""
         rows = [self.ids(prompt.text) for prompt in prompts]
         if self.longest is not None and any(len(row) + max_tokens > self.longest for row in rows):
             fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]

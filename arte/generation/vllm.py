@@ -67,9 +67,8 @@ class VllmEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
-        """Continues all prompts, in order (see Engine). Raises EngineError where vLLM cannot hold to the schema."""
+        """Continues all prompts, in order (see Engine). Raises EngineError where vLLM cannot hold to a schema."""
         rows = [text_ids(self.tokenizer, prompt.text) for prompt in prompts]
         fitting = [place for place, row in enumerate(rows) if len(row) + max_tokens <= self.longest]
         sampling = [
@@ -79,7 +78,7 @@ class VllmEngine:
                 max_tokens=max_tokens,
                 seed=prompts[place].seed,
                 stop=list(stop) or None,
-                structured_outputs=None if schema is None else self._structured(json=schema),
+                structured_outputs=self._held(prompts[place].schema),
             )
             for place in fitting
         ]
@@ -87,6 +86,7 @@ class VllmEngine:
         try:
             found = self._ask([rows[place] for place in fitting], sampling)
         except ValueError as error:
+            schema = next((prompt.schema for prompt in prompts if prompt.schema), None)
             if schema is None:
                 raise
             raise EngineError(f"vLLM holds no answer to the JSON Schema {schema[:200]}: {error}") from error
@@ -131,6 +131,9 @@ class VllmEngine:
         return [
             Scored(known or [], len(row), likeliest) for known, row, likeliest in zip(found, rows, greedy, strict=True)
         ]
+
+    def _held(self, schema: str | None) -> Any:
+        return None if schema is None else self._structured(json=schema)
 
     def _ask(self, rows: Sequence[list[int]], sampling: Sequence[Any]) -> list[Any]:
         if not rows:

@@ -10,24 +10,24 @@ from statistics import fmean
 
 from arte.generation import Continuation, Engine, Message, Prompt, ScoringEngine
 from arte.rows import Example, Item
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 
-def one_shot(task: Task, example: Example | None, item: Item) -> list[Message]:
+def one_shot(task: Taught, example: Example | None, item: Item) -> list[Message]:
     """The probe's prompt with the example as the turn before it, in the form in which the student is trained."""
     shown = []
     if example is not None:
         shown = [
-            *task.student_prompt(example.question),
-            {"role": "assistant", "content": task.completion(example.rationale, example.answer)},
+            *task.of(example).student_prompt(example.question),
+            {"role": "assistant", "content": task.of(example).completion(example.rationale, example.answer)},
         ]
-    return [*shown, *task.student_prompt(item.question)]
+    return [*shown, *task.of(item).student_prompt(item.question)]
 
 
 class IclLogprob:
     """Mean log-probability a token (nats) of each probe's gold solution and answer, given the example."""
 
-    def __init__(self, engine: ScoringEngine, task: Task, probes: list[Item]) -> None:
+    def __init__(self, engine: ScoringEngine, task: Taught, probes: list[Item]) -> None:
         self.engine = engine
         self.task = task
         self.probes = probes
@@ -50,13 +50,13 @@ class IclLogprob:
 
     def gold(self, probe: Item) -> str:
         """The gold solution and answer."""
-        return self.task.completion(probe.rationale, probe.answer)
+        return self.task.of(probe).completion(probe.rationale, probe.answer)
 
 
 class IclAccuracy:
     """1.0 where the student's greedy answer to the probe is the gold one, else 0.0 (paper, equations 1 and 3)."""
 
-    def __init__(self, engine: Engine, task: Task, probes: list[Item], batch: int, max_tokens: int) -> None:
+    def __init__(self, engine: Engine, task: Taught, probes: list[Item], batch: int, max_tokens: int) -> None:
         self.engine = engine
         self.task = task
         self.probes = probes
@@ -79,7 +79,8 @@ class IclAccuracy:
             answers = self.engine.generate(some, max_tokens=self.max_tokens, temperature=0.0)
             said += [answer.text for answer in answers]
         right = [
-            float(self.task.right(self.task.strict(text), probe.answer))
+            float(task.right(task.strict(text), probe.answer))
             for text, probe in zip(said, [*asked] * len(examples), strict=True)
+            for task in (self.task.of(probe),)
         ]
         return [right[start : start + len(asked)] for start in range(0, len(right), len(asked))]

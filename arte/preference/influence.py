@@ -22,7 +22,7 @@ from arte.preference.icl import IclLogprob
 from arte.preference.trained import TrainedRow, trained_row
 from arte.recipe import Distill
 from arte.rows import Example, Item
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 
 class Influence(DraftByDraft):
@@ -32,7 +32,7 @@ class Influence(DraftByDraft):
         self,
         model: Any,
         tokenizer: Any,
-        task: Task,
+        task: Taught,
         probes: Sequence[Item],
         warm_up: Sequence[Example],
         settings: Distill,

@@ -13,7 +13,7 @@ import torch
 from arte.preference import DraftByDraft
 from arte.preference.trained import trained_row
 from arte.rows import Example
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 RANK_CAP = 100
 """Ranks beyond it count as it (2601.14249: r_max = 100)."""
@@ -24,7 +24,7 @@ class Likelihood(DraftByDraft):
 
     columns = ("draft",)
 
-    def __init__(self, model: Any, tokenizer: Any, task: Task, kind: Literal["likelihood", "rank_surprisal"]) -> None:
+    def __init__(self, model: Any, tokenizer: Any, task: Taught, kind: Literal["likelihood", "rank_surprisal"]) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.task = task

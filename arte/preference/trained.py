@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from arte.rows import Example
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 
 class TrainedRow(NamedTuple):
@@ -13,10 +13,11 @@ class TrainedRow(NamedTuple):
     prompt_tokens: int
 
 
-def trained_row(tokenizer: Any, task: Task, example: Example) -> TrainedRow:
+def trained_row(tokenizer: Any, task: Taught, example: Example) -> TrainedRow:
     """The row that TRL's SFTTrainer makes of a prompt and a completion."""
-    prompt = task.student_prompt(example.question)
-    reply = {"role": "assistant", "content": task.completion(example.rationale, example.answer)}
+    one = task.of(example)
+    prompt = one.student_prompt(example.question)
+    reply = {"role": "assistant", "content": one.completion(example.rationale, example.answer)}
     ids = tokenizer.apply_chat_template([*prompt, reply], return_dict=True)["input_ids"]
     opened = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
     return TrainedRow(ids, len(opened))

@@ -6,7 +6,7 @@ Card: the hub's model card format (YAML front matter with a model-index). Modelf
 from pathlib import Path
 from typing import Any
 
-from arte.report import usage, words
+from arte.report import task_table, usage, words
 from arte.report.contract import Artefact, Metric, Model, Report
 
 # The starter models come from the package index under names of ours; these are their homes on the hub.
@@ -145,7 +145,7 @@ def _evaluation(report: Report) -> str:
         "|---|---|---|---:|---:|---:|---:|" + ("---:|---:|" if options else ""),
     ]
     for row in report.accuracy:
-        if row.metric != "strict-match":
+        if row.metric != "strict-match" or row.slice.startswith(words.OF_TASK):
             continue
         metrics: tuple[Metric, ...] = ("flexible-extract", "acc", "acc_norm") if options else ("flexible-extract",)
         others = [report.found(row.arm, row.artefact, metric, row.slice) for metric in metrics]
@@ -154,7 +154,7 @@ def _evaluation(report: Report) -> str:
             f"{words.percent(row.accuracy)} | {words.interval(row.ci95)} | "
             + " ".join(f"{words.percent(other.accuracy) if other else '–'} |" for other in others)
         )
-    return "\n".join(lines + [f"\n{note}" for note in words.file_notes(report)])
+    return "\n".join(lines + task_table.markdown(report) + [f"\n{note}" for note in words.file_notes(report)])
 
 
 def _other_tasks(report: Report) -> str:

@@ -92,6 +92,8 @@ class TeacherData(Tally):
     teacher: Literal["unaligned", "aligned"]
     questions: Tally
     rationales: Tally
+    tasks: dict[str, int] = {}
+    """Questions with an accepted rationale by task, in a run over several."""
 
 
 class Data(Tally):
@@ -156,15 +158,32 @@ class Accuracy(Part):
     task: str
     metric: Metric
     slice: str
-    """`test`, `unseen` (templates met nowhere else), or `steps=N`: the part of `test` that takes N operations."""
+    """`test`, `unseen` (templates met nowhere else), `steps=N`: the part of `test` that takes N operations, or
+    `task=NAME`: the part that is of a task, in a run over several."""
     n: int
     correct: int
     accuracy: float
     ci95: tuple[float, float]
 
 
+class Average(Part):
+    """A mean of accuracies over tasks, on `test`."""
+
+    arm: str
+    artefact: str
+    metric: Metric
+    name: str
+    """Of BIG-Bench Hard a family (`Logic`), or `BBH`: all its groups. Of other tasks `mean of tasks`."""
+    tasks: int
+    n: int
+    """Items, all tasks together."""
+    accuracy: float
+    ci95: tuple[float, float]
+
+
 class Comparison(Part):
-    """a − b on the same items. `a` or `b` is an arm, or the name of a file (against the torch student it came from)."""
+    """a − b on the same items. `a` or `b` is an arm, or the name of a file (against the torch student it came from).
+    `slice` is an accuracy's, or the name of an average."""
 
     a: str
     b: str
@@ -336,6 +355,8 @@ class Report(BaseModel):
     examples: Examples | None
     training: list[Curve]
     accuracy: list[Accuracy]
+    averages: list[Average] = []
+    """Of a run over several tasks."""
     comparisons: list[Comparison]
     lm_tasks: list[LmScore] = []
     """Of evaluate.tasks."""

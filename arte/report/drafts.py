@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+from arte import tasks
 from arte.arms import drafts_folder
 from arte.recipe import Recipe
 from arte.report.contract import Data, Draft, Examples, Preference, Rejected, Tally, TeacherData
@@ -19,9 +20,10 @@ _SHOWN = 3
 def data_of(run: Path, recipe: Recipe) -> Data | None:
     """Drafts of the teacher before (elicit) and after alignment (tailor); null where nothing was drafted."""
     last = drafts_folder("arte", recipe.rounds)
+    names = tasks.named(recipe.task.name)
     teachers = [
         teacher
-        for teacher in (_teacher(run / "elicit", "unaligned"), _teacher(run / last, "aligned"))
+        for teacher in (_teacher(run / "elicit", "unaligned", names), _teacher(run / last, "aligned", names))
         if teacher is not None
     ]
     if not teachers:
@@ -90,13 +92,22 @@ def _means(scores: list[Score]) -> list[tuple[str, float]]:
     return sorted(((name, fmean(found)) for name, found in values.items()), key=lambda pair: (-pair[1], pair[0]))
 
 
-def _teacher(folder: Path, name: Literal["unaligned", "aligned"]) -> TeacherData | None:
-    questions = _tally(row.check for row in rows_of(folder / "questions.jsonl", Question))
-    rationales = _tally(row.check for row in rows_of(folder / "rationales.jsonl", Rationale))
+def _teacher(folder: Path, name: Literal["unaligned", "aligned"], names: list[str]) -> TeacherData | None:
+    asked, solutions = rows_of(folder / "questions.jsonl", Question), rows_of(folder / "rationales.jsonl", Rationale)
+    questions = _tally(row.check for row in asked)
+    rationales = _tally(row.check for row in solutions)
     if not questions.drafted:
         return None
     fallen = Tally(drafted=questions.drafted - questions.accepted, accepted=0, rejected=questions.rejected)
-    return TeacherData(**dict(_sum([fallen, rationales])), teacher=name, questions=questions, rationales=rationales)
+    solved = {row.question_id for row in solutions if row.check.accepted}
+    by_task = Counter(row.task for row in asked if row.id in solved)
+    return TeacherData(
+        **dict(_sum([fallen, rationales])),
+        teacher=name,
+        questions=questions,
+        rationales=rationales,
+        tasks={tasks.called(each): by_task[tasks.called(each)] for each in names} if len(names) > 1 else {},
+    )
 
 
 def _tally(checks: Iterable[Check]) -> Tally:

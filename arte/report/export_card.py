@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from arte_export.metadata import Metadata
 
     from arte.tasks.located import Read
-    from arte.tasks.task import Task
+    from arte.tasks.task import Taught
 
 
 def card(
@@ -20,7 +20,7 @@ def card(
     files: Sequence[dict[str, Any]],
     model: str,
     modelfile: str | None,
-    task: "Task",
+    task: "Taught",
     read: Sequence["Read"],
 ) -> str:
     """The page for the entries of parity.json. `model` is the torch model, as the user named it; `read` is the data of
@@ -75,7 +75,7 @@ def _results(files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _evaluation(files: Sequence[dict[str, Any]], task: "Task", read: Sequence["Read"]) -> str:
+def _evaluation(files: Sequence[dict[str, Any]], task: "Taught", read: Sequence["Read"]) -> str:
     found = [(file, file["parity"]["task_accuracy"]) for file in files if file["parity"]["task_accuracy"]]
     if not found:
         return ""

@@ -7,6 +7,7 @@ from arte import arms, tasks
 from arte.errors import WorkspaceError
 from arte.ledger import by_stage, calls_of
 from arte.recipe import STAGES, Recipe
+from arte.report import averages
 from arte.report.contract import (
     Artefact,
     Curve,
@@ -65,8 +66,12 @@ def gather(run: Path) -> Report:
         examples=examples_of(run),
         training=_training(run),
         accuracy=accuracies(samples, recipe, student_arm),
-        comparisons=comparisons(samples, recipe, student_arm),
         lm_tasks=lm_scores(run, recipe),
+        averages=averages.averages(samples, student_arm),
+        comparisons=[
+            *comparisons(samples, recipe, student_arm),
+            *averages.comparisons(samples, recipe.seed),
+        ],
         artefacts=artefacts,
         measurements=parsed(run / "bench" / "measurements.jsonl", Measurement),
         verdicts=parsed(run / "bench" / "verdicts.json", Verdict),
@@ -85,7 +90,7 @@ def _version() -> str | None:
 
 
 def _data_source(recipe: Recipe) -> str | None:
-    source: str = tasks.load(recipe.task.name).data_source
+    source: str = tasks.taught(recipe.task.name).data_source
     return f"{source} (read from {recipe.task.data})" if recipe.task.data else source
 
 

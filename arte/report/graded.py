@@ -17,6 +17,7 @@ class Sample(BaseModel):
     """A line of samples.jsonl, as far as the report needs it."""
 
     id: str
+    task: str | None = None
     slice: str
     steps: int | None = None
     strict_correct: bool
@@ -86,7 +87,7 @@ def comparisons(samples: Samples, recipe: Recipe, student_arm: str | None) -> li
 
 
 def _slices(rows: list[Sample]) -> Iterator[tuple[str, list[Sample]]]:
-    """The test items, the unseen ones, and the test items by number of steps where there is more than one number."""
+    """The test items, the unseen ones, and the test items by number of steps and by task where there are several."""
     test = [row for row in rows if row.slice == "test"]
     yield "test", test
     yield "unseen", [row for row in rows if row.slice == "unseen"]
@@ -94,6 +95,10 @@ def _slices(rows: list[Sample]) -> Iterator[tuple[str, list[Sample]]]:
     if len(steps) > 1:
         for number in steps:
             yield f"steps={number}", [row for row in test if row.steps == number]
+    several = {row.task: None for row in test}
+    if len(several) > 1:
+        for task in several:
+            yield f"task={task}", [row for row in test if row.task == task]
 
 
 def _accuracy(arm: str, artefact: str, task: str, metric: Metric, name: str, rows: list[Sample]) -> Accuracy | None:

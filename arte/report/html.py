@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from arte.report import device_drawings, devices_table, figures, words
+from arte.report import device_drawings, devices_table, figures, task_table, words
 from arte.report.contract import Curve, Report, Stage
 from arte.report.figures import Drawing
 from arte.report.statistics import Spread
@@ -92,6 +92,7 @@ def page(report: Report) -> str:
         reasons=REASONS,
         sentence=words.sentence(report),
         torch_rows=[row for row in report.accuracy if row.artefact == "model"],
+        by_task=task_table.table(report),
         strict_rows=_strict(report),
         has_options=any(row.metric == "acc" for row in report.accuracy),
         accuracy_figure=_accuracy(report),
@@ -127,7 +128,9 @@ def thin(curve: Curve, count: int = _CURVE_POINTS) -> Curve:
 
 
 def _strict(report: Report) -> list[Any]:
-    return [row for row in report.accuracy if row.artefact == "model" and row.metric == "strict-match"]
+    """Without the tasks of a run over several, which have a table of their own."""
+    found = [row for row in report.accuracy if row.artefact == "model" and row.metric == "strict-match"]
+    return [row for row in found if not row.slice.startswith(words.OF_TASK)]
 
 
 def _accuracy(report: Report) -> Any:

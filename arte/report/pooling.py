@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from arte import arms, config
 from arte.errors import DataError, WorkspaceError
 from arte.recipe import Arm, Recipe
+from arte.report.averages import weights
 from arte.report.contract import Metric
 from arte.report.files import parsed
 from arte.report.graded import Sample
@@ -53,7 +54,7 @@ class PooledDifference(BaseModel):
 
 
 class Pooled(BaseModel):
-    """One slice of the test items, by one metric."""
+    """One slice of the test items, or one mean over tasks on all of them, by one metric."""
 
     slice: str
     metric: Metric
@@ -62,10 +63,19 @@ class Pooled(BaseModel):
 
 
 class Answers(NamedTuple):
-    """Right (1) or wrong (0) of an arm's students, [seeds, items], on items in the order of their ids."""
+    """Right (1) or wrong (0) of an arm's students, [seeds, items], on items in the order of their ids; and the task of
+    each item."""
 
     arm: str
     right: Floats
+    tasks: tuple[str | None, ...]
+
+
+class Weighed(NamedTuple):
+    """Items that are averaged among themselves, by their places, and what their mean weighs."""
+
+    weight: float
+    places: list[int]
 
 
 def seed_runs(run: Path) -> list[Path]:
@@ -82,7 +92,8 @@ def seed_runs(run: Path) -> list[Path]:
 
 
 def pooled(runs: Sequence[Path], metric: Metric = "strict-match") -> list[Pooled]:
-    """The test slice and the unseen one, of the arms that every seed of a run evaluated.
+    """The test slice and the unseen one, of the arms that every seed of a run evaluated; the means over tasks where a
+    run is over several.
 
     Runs of one recipe that differ in the seed are pooled, others stand side by side as `RUN:ARM`. Raises WorkspaceError
     (no runs), DataError (nothing evaluated, or other items).
@@ -91,15 +102,29 @@ def pooled(runs: Sequence[Path], metric: Metric = "strict-match") -> list[Pooled
     out = []
     for name in ("test", "unseen"):
         answers = [
-            Answers(arm if len(groups) == 1 else f"{label}:{arm}", right)
+            each._replace(arm=each.arm if len(groups) == 1 else f"{label}:{each.arm}")
             for label, those in groups.items()
-            for arm, right in _answers(those, name, metric).items()
+            for each in _answers(those, name, metric)
         ]
         if answers:
-            out.append(Pooled(slice=name, metric=metric, arms=_arms(answers), differences=_differences(answers)))
+            out.append(_pooled(name, metric, answers, None))
+        tasks = {each.tasks for each in answers}
+        if name == "test" and len(tasks) == 1:
+            [those_tasks] = tasks
+            means = weights([task for task in dict.fromkeys(those_tasks) if task is not None])
+            for mean, shares in means.items():
+                parts = [
+                    Weighed(share, [place for place, of in enumerate(those_tasks) if of == task])
+                    for task, share in shares.items()
+                ]
+                out.append(_pooled(mean, metric, answers, parts))
     if not out:
         raise DataError(f"{', '.join(map(str, runs))}: no arm was evaluated by every seed; run the recipe to evaluate")
     return out
+
+
+def _pooled(name: str, metric: Metric, answers: Sequence[Answers], parts: Sequence[Weighed] | None) -> Pooled:
+    return Pooled(slice=name, metric=metric, arms=_arms(answers, parts), differences=_differences(answers, parts))
 
 
 def _groups(runs: Sequence[Path]) -> dict[str, list[Path]]:
@@ -120,9 +145,10 @@ def _groups(runs: Sequence[Path]) -> dict[str, list[Path]]:
     return {label: those for label, (_, those) in groups.items()}
 
 
-def _answers(runs: Sequence[Path], name: str, metric: Metric) -> dict[Arm, Floats]:
+def _answers(runs: Sequence[Path], name: str, metric: Metric) -> list[Answers]:
     """Arms in the usual order. Raises DataError where two students were asked other items."""
     asked: list[str] | None = None
+    tasks: tuple[str | None, ...] = ()
     found: dict[Arm, list[list[float]]] = {}
     for run in runs:
         for arm in arms.MADE:
@@ -136,26 +162,34 @@ def _answers(runs: Sequence[Path], name: str, metric: Metric) -> dict[Arm, Float
                     "differences are paired by item, so compare runs with the same task.test"
                 )
             asked = ids
-            by_id = {row.id: float(row.correct(metric)) for row in rows}
-            found.setdefault(arm, []).append([by_id[item] for item in ids])
-    return {arm: np.array(found[arm]) for arm in arms.MADE if len(found.get(arm, [])) == len(runs)}
+            by_id = {row.id: row for row in rows}
+            tasks = tuple(by_id[item].task for item in ids)
+            found.setdefault(arm, []).append([float(by_id[item].correct(metric)) for item in ids])
+    return [Answers(arm, np.array(found[arm]), tasks) for arm in arms.MADE if len(found.get(arm, [])) == len(runs)]
 
 
-def _arms(answers: Sequence[Answers]) -> list[PooledArm]:
+def _arms(answers: Sequence[Answers], parts: Sequence[Weighed] | None) -> list[PooledArm]:
     return [
         PooledArm(
             arm=arm,
             seeds=len(right),
-            n=right.shape[1],
-            accuracy=float(right.mean()),
-            by_seed=right.mean(axis=1).tolist(),
-            ci95=_interval(resampled(right)),
+            n=right.shape[1] if parts is None else sum(len(part.places) for part in parts),
+            accuracy=float(_by_seed(right, parts).mean()),
+            by_seed=_by_seed(right, parts).tolist(),
+            ci95=_interval(resampled(right, parts)),
         )
-        for arm, right in answers
+        for arm, right, _ in answers
     ]
 
 
-def _differences(answers: Sequence[Answers]) -> list[PooledDifference]:
+def _by_seed(values: Floats, parts: Sequence[Weighed] | None) -> Floats:
+    """Mean over items [seeds]."""
+    if parts is None:
+        return np.asarray(values.mean(axis=1))
+    return sum((part.weight * values[:, part.places].mean(axis=1) for part in parts), np.zeros(len(values)))
+
+
+def _differences(answers: Sequence[Answers], parts: Sequence[Weighed] | None) -> list[PooledDifference]:
     right = {each.arm: each.right for each in answers}
     if all(arm in arms.MADE for arm in right):
         pairs: list[tuple[str, str]] = list(arms.comparisons(cast("list[Arm]", list(right))))
@@ -166,15 +200,15 @@ def _differences(answers: Sequence[Answers]) -> list[PooledDifference]:
             if a.partition(":")[2] == b.partition(":")[2]
         ]  # fmt: skip
     pairs = [(a, b) for a, b in pairs if right[a].shape == right[b].shape]
-    means = {pair: resampled(right[pair[0]] - right[pair[1]]) for pair in pairs}
+    means = {pair: resampled(right[pair[0]] - right[pair[1]], parts) for pair in pairs}
     chances = {pair: two_sided_p(values) for pair, values in means.items()}
     corrected = dict(zip(pairs, holm([chances[pair] for pair in pairs]), strict=True))
     return [
         PooledDifference(
             a=a,
             b=b,
-            difference=float((right[a] - right[b]).mean()),
-            by_seed=(right[a] - right[b]).mean(axis=1).tolist(),
+            difference=float(_by_seed(right[a] - right[b], parts).mean()),
+            by_seed=_by_seed(right[a] - right[b], parts).tolist(),
             ci95=_interval(means[a, b]),
             p=chances[a, b],
             p_corrected=corrected[a, b],
@@ -183,16 +217,24 @@ def _differences(answers: Sequence[Answers]) -> list[PooledDifference]:
     ]
 
 
-def resampled(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Means of `values` [seeds, items] with seeds and items drawn anew, each with replacement."""
+def resampled(
+    values: Floats, parts: Sequence[Weighed] | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Floats:
+    """Means of `values` [seeds, items] with seeds and items drawn anew, each with replacement; items within their part,
+    where there are several."""
     seeds, items = values.shape
+    parts = parts or [Weighed(1.0, list(range(items)))]
     generator = np.random.default_rng(seed)
     means = []
     for start in range(0, resamples, CHUNK):
         size = min(CHUNK, resamples - start)
-        of_items = generator.multinomial(items, np.full(items, 1 / items), size=size)
+        by_seed = np.zeros((size, seeds))
+        for weight, places in parts:
+            count = len(places)
+            of_items = generator.multinomial(count, np.full(count, 1 / count), size=size)
+            by_seed += weight * (of_items @ values[:, places].T) / count
         of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=size)
-        means.append(((of_items @ values.T) * of_seeds).sum(axis=1) / (seeds * items))
+        means.append((by_seed * of_seeds).sum(axis=1) / seeds)
     return np.concatenate(means)
 
 

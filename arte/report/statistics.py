@@ -49,7 +49,7 @@ class Spread(BaseModel):
         )
 
 
-def wilson(correct: int, n: int) -> tuple[float, float] | None:
+def wilson(correct: float, n: float) -> tuple[float, float] | None:
     """The 95 % score interval of a share `correct / n`, within 0 to 1; null for no samples.
 
     Wilson 1927. Unlike the normal interval it stays inside 0 to 1 and is not empty at 0 or n correct.
@@ -97,6 +97,29 @@ def paired_bootstrap(
     low, high = np.percentile(means, [2.5, 97.5])
     return Difference(
         difference=float(differences.mean()),
+        ci95=(float(low), float(high)),
+        p=two_sided_p(means),
+    )
+
+
+def bootstrap_within(
+    parts: Sequence[tuple[float, Sequence[float]]], resamples: int = 10_000, seed: int = 0
+) -> Difference:
+    """The weighted sum of the means of several parts, (weight, values) each, as `paired_bootstrap` has it of one.
+
+    Values are drawn anew within their part (a stratified bootstrap), as the parts are not a draw from anything. No part
+    may be empty.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    means = np.zeros(resamples)
+    for weight, part in parts:
+        values, counts = np.unique(np.asarray(part, dtype=np.float64), return_counts=True)
+        means += weight * (generator.multinomial(len(part), counts / len(part), size=resamples) @ values) / len(part)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Difference(
+        difference=sum(weight * sum(part) / len(part) for weight, part in parts),
         ci95=(float(low), float(high)),
         p=two_sided_p(means),
     )

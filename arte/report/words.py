@@ -139,7 +139,20 @@ def sentence(report: Report) -> str:
     gain = report.compared(trained.arm, "untrained")
     if gain is not None:
         text += f": {points(gain.difference)} (95 % interval {interval(gain.ci95)}), {chance(gain)}"
-    return f"{text}.{_alignment(report)}"
+    return f"{text}.{_alignment(report)}{_mean(report, trained.arm)}"
+
+
+def _mean(report: Report, arm: str) -> str:
+    """By the mean over all tasks of a run over several."""
+    rows = [row for row in report.averages if (row.artefact, row.metric) == ("model", "strict-match")]
+    if not rows:
+        return ""
+    name = rows[-1].name
+    shares = {row.arm: row for row in rows if row.name == name}
+    said = [f"{each} {percent(shares[each].accuracy)}" for each in (arm, "untrained") if each in shares]
+    text = f" Each of its tasks weighed alike ({name}): {', '.join(said)}"
+    gain = report.compared(arm, "untrained", slice=name)
+    return f"{text}; {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}." if gain else f"{text}."
 
 
 def _alignment(report: Report) -> str:
@@ -189,10 +202,16 @@ def arm_comparisons(report: Report) -> list[tuple[tuple[str, str], list[Comparis
     return sorted(groups.items(), key=lambda group: (group[0][0] != "strict-match", group[0][1] != "test"))
 
 
+OF_TASK = "task="
+"""What a slice's name begins with that is of one task."""
+
+
 def slice_title(name: str) -> str:
     if name.startswith("steps="):
         count = name.removeprefix("steps=")
         return f"{count} step" if count == "1" else f"{count} steps"
+    if name.startswith(OF_TASK):
+        return name.removeprefix(OF_TASK)
     return {"test": "All test problems", "unseen": "Unseen templates"}.get(name, name)
 
 
@@ -266,6 +285,17 @@ def limitations(report: Report) -> list[str]:
     if len(set(examples.values())) > 1:
         counts = ", ".join(f"{arm} {count:,}" for arm, count in examples.items())
         notes.append(f"The arms were not trained on the same number of examples ({counts}), so they differ in more.")
+    if adapter := report.settings.get("align", {}).get("adapter"):
+        notes.append(
+            f"The teacher was aligned by another run ({adapter}), with what that run's student preferred on that run's "
+            "task."
+        )
+    for teacher in report.data.teachers if report.data else []:
+        if without := [task for task, count in teacher.tasks.items() if not count]:
+            notes.append(
+                f"Of {len(without)} of {len(teacher.tasks)} tasks the {teacher.teacher} teacher wrote nothing that was "
+                f"accepted, so nothing of them was learnt from it: {', '.join(without)}."
+            )
     if report.data and report.data.seeds:
         notes.append(
             f"Each trained arm also learned from {seeds_trained_on(report.data)}: what it gains on the untrained "

@@ -6,7 +6,7 @@ from pathlib import Path
 from arte.recipe import Bench
 from arte.rows import Item
 from arte.stages import bench_files
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 from arte.workspace import Figures
 
 
@@ -15,7 +15,7 @@ def bench(
     exported: Path,
     settings: Bench,
     device_names: Sequence[str],
-    task: Task,
+    task: Taught,
     items: Sequence[Item],
     say: Callable[[str], None],
 ) -> Figures:

@@ -10,7 +10,7 @@ from arte.recipe import Task as TaskSettings
 from arte.rows import Item
 from arte.stages.evaluate import chats
 from arte.stages.judge import rendered
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 if TYPE_CHECKING:
     from arte_export.bench import Plan, Subject
@@ -42,8 +42,8 @@ def here(
 
     asked, items = None, []
     if task is not None:
-        asked = tasks.load(task)
-        items = asked.splits(TaskSettings(name=task, test=prompts), 0).test
+        asked = tasks.taught(task)
+        items = asked.splits(TaskSettings(name=task, test=prompts), 0).test[:prompts]
     subjects = [subject(file, asked, items) for file in files]
     losses = [accuracy_loss_points(file) for file in files]
     return judged(files, bench.measure(subjects, plan, say), losses, device, budget, say)
@@ -123,7 +123,7 @@ def accuracy_loss_points(file: Path) -> float | None:
     return None
 
 
-def subject(path: Path, task: Task | None = None, items: Sequence[Item] = ()) -> "Subject":
+def subject(path: Path, task: Taught | None = None, items: Sequence[Item] = ()) -> "Subject":
     """What is to be measured, with the items as the file's own chat template puts them. Raises BadModel."""
     from arte_export import bench, device_file
 

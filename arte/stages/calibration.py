@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from arte.errors import DataError
 from arte.rows import Example, read_rows
 from arte.stages.choosing import accepted_examples
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 if TYPE_CHECKING:
     from arte_export.student_files import Calibrating
@@ -18,7 +18,7 @@ EXPECTED = (
 )
 
 
-def of_run(drafted: Path, trained: Path, most: int, task: Task, student: Path) -> "Calibrating | None":
+def of_run(drafted: Path, trained: Path, most: int, task: Taught, student: Path) -> "Calibrating | None":
     """At most so many accepted drafts of an elicit or tailor folder: first those that the training whose folder is
     `trained` did not use, then the others; None where none are asked for or there are none."""
     from arte_export.student_files import Calibrating
@@ -32,14 +32,11 @@ def of_run(drafted: Path, trained: Path, most: int, task: Task, student: Path) -
     held_out = [example for example in accepted if example.id not in used]
     chosen = [*held_out, *(example for example in accepted if example.id in used)][:most]
     fresh = min(len(held_out), len(chosen))
-    rows = [
-        _ids(tokenizer, [*task.student_prompt(each.question), _reply(task.completion(each.rationale, each.answer))])
-        for each in chosen
-    ]
+    rows = [_example(each, task, tokenizer) for each in chosen]
     return Calibrating(rows, f"{len(rows)} drafts of the teacher, {fresh} of them not trained on")
 
 
-def of_file(path: Path, task: Task, student: Path) -> "Calibrating":
+def of_file(path: Path, task: Taught, student: Path) -> "Calibrating":
     """Every row of a JSONL file, in one of TRL's formats or of a run's examples.jsonl.
 
     Raises DataError (file and line) where a row is of no known form, or there is none.
@@ -64,7 +61,7 @@ def of_file(path: Path, task: Task, student: Path) -> "Calibrating":
     return Calibrating(rows, path.name)
 
 
-def _row(where: str, line: str, task: Task, tokenizer: Any) -> list[int]:
+def _row(where: str, line: str, task: Taught, tokenizer: Any) -> list[int]:
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -77,12 +74,26 @@ def _row(where: str, line: str, task: Task, tokenizer: Any) -> list[int]:
         case {"prompt": [*prompt], "completion": [*completion]} if all(map(_is_message, [*prompt, *completion])):
             return _ids(tokenizer, [*prompt, *completion])
         case {"question": str(question), "rationale": str(rationale), "answer": str(answer)}:
-            return _ids(tokenizer, [*task.student_prompt(question), _reply(task.completion(rationale, answer))])
+            of_task = row.get("task")
+            example = Example(
+                task=of_task if isinstance(of_task, str) else None, id=where, question=question, rationale=rationale,
+                answer=answer,
+            )  # fmt: skip
+            try:
+                return _example(example, task, tokenizer)
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from None
         case {"text": str(text)}:
             ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
             return ids
     found = f"the keys {', '.join(map(str, row))}" if isinstance(row, dict) else type(row).__name__
     raise DataError(f"{where}: found {found}; {EXPECTED}")
+
+
+def _example(example: Example, task: Taught, tokenizer: Any) -> list[int]:
+    one = task.of(example)
+    reply = _reply(one.completion(example.rationale, example.answer))
+    return _ids(tokenizer, [*one.student_prompt(example.question), reply])
 
 
 def _is_message(value: Any) -> bool:

@@ -1,8 +1,9 @@
 """The examples of each arm: equally many, chosen at random or by the table of drafts × probes."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple, TypeVar
@@ -13,6 +14,7 @@ from arte.arms import Choice
 from arte.preference.selection import choose, in_turns
 from arte.rows import Example, Item, Question, Rationale, Score, read_rows
 from arte.stages.prefer import as_example
+from arte.tasks.mixture import grouped
 
 Name = TypeVar("Name", bound=str)
 UNCHECKED = ("inconsistent",)
@@ -37,7 +39,7 @@ def candidates(drafted: Path, scored: Path | None, choice: Choice, *, checked: b
     """The drafts of an elicit or tailor folder that an arm may choose from.
 
     `scored` is the folder of scores.jsonl. A choice by scores is among scored drafts only, one of each question: its
-    best, or that of the style whose drafts have the highest mean.
+    best, or that of the style whose drafts have the highest mean among those of its task.
     """
     questions = {row.id: row for row in read_rows(drafted / "questions.jsonl", Question)}
     values: dict[str, dict[str, float]] = defaultdict(dict)
@@ -53,8 +55,8 @@ def candidates(drafted: Path, scored: Path | None, choice: Choice, *, checked: b
         return found
     known = [each for each in found if each.values]
     if choice == "style":
-        style = preferred_style(known)
-        return [each for each in found if each.style == style]
+        styles = {task: preferred_style(those) for task, those in _by_task(known).items()}
+        return [each for each in found if each.style == styles.get(each.example.task)]
     best: dict[str, Candidate] = {}
     for each in known:
         before = best.get(each.example.question)
@@ -77,10 +79,32 @@ def preferred_style(scored: Sequence[Candidate]) -> str | None:
 
 
 def equal_share(arms: dict[Name, tuple[Choice, list[Candidate]]], most: int, seed: int) -> dict[Name, list[Example]]:
-    """The same number of examples for every arm: `most`, or as many as the poorest arm has."""
-    count = min([most, *(len(those) for _, those in arms.values())])
-    return {arm: [those[place].example for place in _places(choice, those, count, seed)]
-            for arm, (choice, those) in arms.items()}  # fmt: skip
+    """The same number of examples of every task for every arm: `most` in all, or as many as the poorest arm has.
+
+    Tasks have equal shares, but what one has too few of, the others make up for. They come in turns.
+    """
+    parts = {arm: _by_task(those) for arm, (_, those) in arms.items()}
+    fewest = {task: min(len(part.get(task, [])) for part in parts.values()) for part in parts.values() for task in part}
+    listed = [task for task, count in fewest.items() for _ in range(count)]
+    shares = Counter(listed[place] for place in in_turns(range(len(listed)), listed)[:most])
+    return {
+        arm: [
+            example
+            for turn in zip_longest(*(_chosen(choice, parts[arm][task], shares[task], seed) for task in shares))
+            for example in turn
+            if example is not None
+        ]
+        for arm, (choice, _) in arms.items()
+    }
+
+
+def _by_task(those: Sequence[Candidate]) -> dict[str | None, list[Candidate]]:
+    return grouped(those, lambda each: each.example.task)
+
+
+def _chosen(choice: Choice, those: Sequence[Candidate], count: int, seed: int) -> list[Example]:
+    """Of one task."""
+    return [those[place].example for place in _places(choice, those, count, seed)]
 
 
 def _places(choice: Choice, those: Sequence[Candidate], count: int, seed: int) -> list[int]:
@@ -100,4 +124,4 @@ def _by_turns(questions: Sequence[str], count: int, seed: int) -> list[int]:
 
 def item_as_example(item: Item) -> Example:
     """A problem of the task with its own solution, as a training example."""
-    return Example(id=item.id, question=item.question, rationale=item.rationale, answer=item.answer)
+    return Example(task=item.task, id=item.id, question=item.question, rationale=item.rationale, answer=item.answer)

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from arte.rows import Example, Pair
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 
-def conversations(examples: Sequence[Example], task: Task) -> list[dict[str, Any]]:
+def conversations(examples: Sequence[Example], task: Taught) -> list[dict[str, Any]]:
     """For SFT: prompt and completion."""
     return [
         {
-            "prompt": task.student_prompt(example.question),
-            "completion": [{"role": "assistant", "content": task.completion(example.rationale, example.answer)}],
+            "prompt": one.student_prompt(example.question),
+            "completion": [{"role": "assistant", "content": one.completion(example.rationale, example.answer)}],
         }
         for example in examples
+        for one in (task.of(example),)
     ]
 
 

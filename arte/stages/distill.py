@@ -9,10 +9,10 @@ from arte.recipe import Distill
 from arte.rows import Example, write_rows
 from arte.stages.conversations import conversations
 from arte.stages.training import ALONE, Around, common_arguments, is_first, processes, save, score_labels_only, train
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 
-def steps_of(examples: Sequence[Example], task: Task, tokenizer: Any, settings: Distill) -> int:
+def steps_of(examples: Sequence[Example], task: Taught, tokenizer: Any, settings: Distill) -> int:
     """Optimizer steps in which these examples are seen `epochs` times."""
     lengths = _lengths(examples, task, tokenizer)
     if settings.packing:
@@ -29,7 +29,7 @@ def steps_of(examples: Sequence[Example], task: Task, tokenizer: Any, settings: 
 def distill(
     folder: Path,
     examples: Sequence[Example],
-    task: Task,
+    task: Taught,
     model: Any,
     tokenizer: Any,
     settings: Distill,
@@ -104,6 +104,6 @@ def _batch(lengths: Sequence[int], settings: Distill) -> int:
     return max(1, settings.batch_tokens * len(lengths) // sum(lengths) // processes())
 
 
-def _lengths(examples: Sequence[Example], task: Task, tokenizer: Any) -> list[int]:
+def _lengths(examples: Sequence[Example], task: Taught, tokenizer: Any) -> list[int]:
     chats = [row["prompt"] + row["completion"] for row in conversations(examples, task)]
     return [len(tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]) for chat in chats]

@@ -3,6 +3,8 @@
 Round after round, a batch of prompts is drafted into questions with their solutions, and those that pass their checks
 into one rationale for each style, until enough questions have an accepted rationale or the attempts are spent. A round
 is the same whatever was done before it in another process: its seeds come from the run's seed and the round's number.
+Where a run is over several tasks, a prompt is of one of them, and those that still want questions have equal shares of
+a round's prompts.
 """
 
 import json
@@ -19,7 +21,8 @@ from arte.progress import progress
 from arte.recipe import Elicit, Style
 from arte.rows import Item, Question, Rationale
 from arte.stages.checks import TOO_LONG, QuestionCheck, check_rationales
-from arte.tasks.task import Draft, Task
+from arte.tasks.mixture import by_task, first_of_each
+from arte.tasks.task import Draft, Taught
 from arte.workspace import Figures, StageFolder
 
 DRAFTED = "drafted"
@@ -33,7 +36,7 @@ class Drafting:
         self,
         folder: StageFolder,
         engine: Engine,
-        task: Task,
+        task: Taught,
         seeds: Sequence[Item],
         held_out: Sequence[Item],
         settings: Elicit,
@@ -45,7 +48,7 @@ class Drafting:
     ) -> None:
         self.engine = engine
         self.task = task
-        self.seeds = _shown(seeds, settings)
+        self.seeds = {name: _shown(those, settings) for name, those in by_task(seeds).items()}
         self.settings = settings
         self.styles = styles
         self.explained = explained
@@ -72,38 +75,48 @@ class Drafting:
         )
 
     @property
-    def solved(self) -> int:
-        """Accepted questions that have an accepted rationale."""
-        return len({row.question_id for row in self.rationales.rows if row.check.accepted})
+    def solved(self) -> Counter[str | None]:
+        """Accepted questions that have an accepted rationale, by task."""
+        tasks = {row.id: row.task for row in self.questions.rows}
+        return Counter(tasks[each] for each in {row.question_id for row in self.rationales.rows if row.check.accepted})
+
+    @property
+    def open(self) -> list[str | None]:
+        """Tasks that have neither enough solved questions nor spent their attempts."""
+        solved, drafted = self.solved, Counter(row.task for row in self.questions.rows)
+        asked, most = self.settings.questions, self.settings.attempts * self.settings.questions
+        return [name for name in self.seeds if solved[name] < asked and drafted[name] < most]
 
     def run(self, told: Callable[[int], None]) -> None:
         """Drafts until enough are solved or the attempts are spent; `told` hears how many are solved so far."""
-        most = self.settings.attempts * self.settings.questions
         while True:
             turn = self.rationales.batches_done
             if self.questions.batches_done == turn:
-                if self.solved >= self.settings.questions or len(self.questions.rows) >= most:
+                if not self.open:
                     return
                 self.questions.append_batch(self._draft_questions(turn))
             self.rationales.append_batch(self._draft_rationales(turn))
-            told(self.solved)
+            told(self.solved.total())
 
     def _draft_questions(self, turn: int) -> list[Question]:
-        count = self.settings.questions_per_prompt
-        prompts, seeds = [], self.settings.seeds_per_prompt
-        for place in range(max(1, self.settings.batch_size // count)):
-            shown = self._random("seeds", turn, place).sample(list(self.seeds), seeds)
-            prompts.append(self.task.question_prompt(shown, count))
+        count, open_ = self.settings.questions_per_prompt, self.open
+        prompts, asked, seeds = [], [], self.settings.seeds_per_prompt
+        size = max(1, self.settings.batch_size // count)
+        for place in range(size):
+            those = self.seeds[open_[(turn * size + place) % len(open_)]]
+            shown = self._random("seeds", turn, place).sample(those, seeds)
+            asked.append((shown[0].task, self.task.of(shown[0])))
+            prompts.append(asked[-1][1].question_prompt(shown, count))
         drafted = []
         answers = self._generate(
             prompts,
             f"questions-{turn}",
             self.settings.question_tokens,
             self.settings.temperature,
-            stop=[self.task.question_stop(seeds, count)],
+            stop=list(dict.fromkeys(task.question_stop(seeds, count) for _, task in asked)),
         )
-        for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-            listed = self.task.parse_questions(prompt[-1]["content"] + answer.text)
+        for place, ((name, task), prompt, answer) in enumerate(zip(asked, prompts, answers, strict=True)):
+            listed = task.parse_questions(prompt[-1]["content"] + answer.text)
             if answer.finish == "length":  # the last may have half an answer: 12 of 120
                 listed = listed[:-1]
             found = listed[seeds : seeds + count] or [Draft(answer.text, None, None)]
@@ -112,6 +125,7 @@ class Drafting:
                 if answer.finish == "too_long":
                     check = TOO_LONG
                 row = Question(
+                    task=name,
                     id=f"q{turn}-{place}-{number}",
                     text=draft.question,
                     solution=draft.solution,
@@ -127,33 +141,36 @@ class Drafting:
     def _draft_rationales(self, turn: int) -> list[Rationale]:
         accepted = [row for row in self.questions.rows if row.check.accepted]
         questions = [row for row in accepted if row.id.startswith(f"q{turn}-")]
-        earlier = len(accepted) - len(questions)
-        explained = questions if self.explained is None else questions[: max(0, self.explained - earlier)]
-        parsed: list[list[tuple[str, str | None]]] = [[] for _ in questions]
+        explained = accepted if self.explained is None else first_of_each(accepted, self.explained)
+        explained = [row for row in explained if row.id.startswith(f"q{turn}-")]
+        parsed: dict[str, list[tuple[str, str | None]]] = {row.id: [] for row in questions}
         too_long: set[tuple[str, int]] = set()
         for number, style in enumerate(self.styles):
-            prompts = [self.task.rationale_prompt(question.text, style) for question in explained]
+            prompts = [self.task.of(question).rationale_prompt(question.text, style) for question in explained]
             answers = self._generate(
                 prompts,
                 f"rationales-{turn}-{number}",
                 self.settings.rationale_tokens,
                 self.rationale_temperature,
-                schema=self.task.reply_schema,
+                schemas=[self.task.of(question).reply_schema for question in explained],
             )
-            for question, drafts, answer in zip(explained, parsed, answers, strict=False):
+            for question, answer in zip(explained, answers, strict=True):
+                drafts = parsed[question.id]
                 if answer.finish == "too_long":
                     too_long.add((question.id, len(drafts)))
                 # What was cut at the token limit holds numbers too, but no answer.
                 whole = answer.finish == "stop"
-                drafts.append(self.task.parse_rationale(answer.text) if whole else (answer.text, None))
+                parse = self.task.of(question).parse_rationale
+                drafts.append(parse(answer.text) if whole else (answer.text, None))
         rows = []
-        for question, drafts in zip(questions, parsed, strict=True):
+        for question in questions:
+            task, drafts = self.task.of(question), parsed[question.id]
             styles: list[str] = [asked or "naive" for asked in self.styles[: len(drafts)]]
             # One solution more, and one vote for its answer.
-            if question.solution is not None or not self.task.explains:
+            if question.solution is not None or not task.explains:
                 drafts.append((question.solution or "", question.target))
                 styles.append(DRAFTED)
-            checks = check_rationales(self.task, drafts)
+            checks = check_rationales(task, drafts)
             for number, (label, (solution, found), check) in enumerate(zip(styles, drafts, checks, strict=True)):
                 rows.append(
                     Rationale(
@@ -174,20 +191,22 @@ class Drafting:
         max_tokens: int,
         temperature: float,
         stop: Sequence[str] = (),
-        schema: str | None = None,
+        schemas: Sequence[str | None] = (),
     ) -> list[Answer]:
         if not prompts:
             return []
+        held = schemas or [None] * len(prompts)
         answers = self.engine.generate(
             [
-                Prompt(self.engine.render(prompt), zlib.crc32(f"{self.seed}-{name}-{place}".encode()))
+                Prompt(
+                    self.engine.render(prompt), zlib.crc32(f"{self.seed}-{name}-{place}".encode()), schema=held[place]
+                )
                 for place, prompt in enumerate(prompts)
             ],
             max_tokens=max_tokens,
             temperature=temperature,
             top_p=self.settings.top_p,
             stop=stop,
-            schema=schema,
         )
         self._tokens[name] = (sum(answer.tokens_in for answer in answers), sum(answer.tokens_out for answer in answers))
         replace_text(self._tokens_file, json.dumps(self._tokens))
@@ -200,7 +219,7 @@ class Drafting:
 def elicit(
     folder: StageFolder,
     engine: Engine,
-    task: Task,
+    task: Taught,
     seeds: Sequence[Item],
     held_out: Sequence[Item],
     settings: Elicit,
@@ -227,10 +246,10 @@ def elicit(
         rationale_temperature=rationale_temperature,
         seed=seed,
     )
-    with progress("questions with an accepted rationale", settings.questions) as told:
-        told(drafting.solved)
+    with progress("questions with an accepted rationale", settings.questions * len(drafting.seeds)) as told:
+        told(drafting.solved.total())
         drafting.run(told)
-    if not drafting.solved:
+    if not drafting.solved.total():
         raise StageError(_nothing_accepted(drafting.questions.rows, drafting.rationales.rows))
     return drafting.figures
 

@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 from arte.generation import Message
 from arte.recipe import Evaluate
-from arte.rows import Item, Row, write_rows
+from arte.rows import Item, OfTask, write_rows
 from arte.stages import options
-from arte.tasks.task import Task
+from arte.tasks.mixture import by_task
+from arte.tasks.task import Taught
 
 Slice = Literal["test", "unseen"]
 
 
-class Sample(Row):
+class Sample(OfTask):
     """One test item and what a student made of it."""
 
     id: str
@@ -51,7 +52,7 @@ def evaluate(
     folder: Path,
     slices: dict[Slice, Sequence[Item]],
     prompts: Sequence[str],
-    task: Task,
+    task: Taught,
     answer: Answering,
     settings: Evaluate,
     score: options.Scoring | None = None,
@@ -67,7 +68,7 @@ def evaluate(
         {"number": number, "text": text, "gold": item.answer}
         for number, ((_, item), text) in enumerate(zip(items, prompts, strict=True))
     ]
-    results = _lm_eval(task, documents, answer, settings)
+    results = _lm_eval(task, items, documents, answer, settings)
     bare = [item for _, item in items]
     with_options = options.asked(task, bare, prompts) if score is not None else []
     chosen: dict[int, options.Chosen] = {}
@@ -80,9 +81,11 @@ def evaluate(
         place = logged["doc"]["number"]
         name, item = items[place]
         text = logged["resps"][0][0]
-        strict, flexible = task.strict(text), task.flexible(text)
+        one = task.of(item)
+        strict, flexible = one.strict(text), one.flexible(text)
         samples.append(
             Sample(
+                task=item.task,
                 id=item.id,
                 slice=name,
                 steps=item.steps,
@@ -90,8 +93,8 @@ def evaluate(
                 text=text,
                 strict=strict,
                 flexible=flexible,
-                strict_correct=task.right(strict, item.answer),
-                flexible_correct=task.right(flexible, item.answer),
+                strict_correct=one.right(strict, item.answer),
+                flexible_correct=one.right(flexible, item.answer),
                 **_of_options(chosen.get(place), item.answer),
             )
         )
@@ -113,20 +116,31 @@ def _of_options(chosen: options.Chosen | None, gold: str) -> dict[str, Any]:
     }
 
 
-def chats(slices: dict[Slice, Sequence[Item]], shots: Sequence[Item], task: Task) -> list[list[Message]]:
-    """What every item is asked with, in the order of the slices, behind `shots`: gold items as earlier turns."""
-    shown: list[Message] = [
-        message
-        for shot in shots
-        for message in (
-            *task.student_prompt(shot.question),
-            {"role": "assistant", "content": task.completion(shot.rationale, shot.answer)},
-        )
-    ]
-    return [[*shown, *task.student_prompt(item.question)] for those in slices.values() for item in those]
+def chats(slices: dict[Slice, Sequence[Item]], shots: Sequence[Item], task: Taught) -> list[list[Message]]:
+    """What every item is asked with, in the order of the slices, behind those of `shots` that are of its task: gold
+    items as earlier turns. Where a task has no worked solutions, they show answers alone."""
+    shown: dict[str | None, list[Message]] = {
+        name: [
+            message
+            for shot in those
+            for message in (
+                *task.of(shot).student_prompt(shot.question),
+                {"role": "assistant", "content": task.of(shot).completion(shot.rationale, shot.answer)},
+            )
+        ]
+        for name, those in by_task(shots).items()
+    }
+    asked = [item for those in slices.values() for item in those]
+    return [[*shown.get(item.task, []), *task.of(item).student_prompt(item.question)] for item in asked]
 
 
-def _lm_eval(task: Task, documents: list[dict[str, Any]], answer: Answering, settings: Evaluate) -> dict[str, Any]:
+def _lm_eval(
+    task: Taught,
+    items: Sequence[tuple[Slice, Item]],
+    documents: list[dict[str, Any]],
+    answer: Answering,
+    settings: Evaluate,
+) -> dict[str, Any]:
     from datasets import Dataset
     from lm_eval import evaluator
     from lm_eval.api.model import LM
@@ -145,9 +159,10 @@ def _lm_eval(task: Task, documents: list[dict[str, Any]], answer: Answering, set
             raise RuntimeError("this task asks for no log-likelihoods")
 
     def score(document: dict[str, Any], answers: list[str]) -> dict[str, float]:
+        one = task.of(items[document["number"]][1])
         return {
-            "strict-match": float(task.right(task.strict(answers[0]), document["gold"])),
-            "flexible-extract": float(task.right(task.flexible(answers[0]), document["gold"])),
+            "strict-match": float(one.right(one.strict(answers[0]), document["gold"])),
+            "flexible-extract": float(one.right(one.flexible(answers[0]), document["gold"])),
         }
 
     config = {

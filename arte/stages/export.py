@@ -11,7 +11,7 @@ from arte.recipe import Evaluate
 from arte.report.statistics import paired_bootstrap
 from arte.rows import Item
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
-from arte.tasks.task import Task
+from arte.tasks.task import Task, Taught
 from arte.workspace import Figures
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def export(
     student: Path,
     targets: "Targets",
     metadata: "Metadata",
-    task: Task,
+    task: Taught,
     slices: dict[Slice, Sequence[Item]],
     shots: Sequence[Item],
     calibrating: "Calibrating | None",
@@ -49,7 +49,8 @@ def export(
     from arte.models import arte_home
 
     tokenizer = AutoTokenizer.from_pretrained(student)
-    asked = [chat_text(tokenizer, chat) for chat in chats(slices, shots[: settings.shots], task)]
+    items = [item for those in slices.values() for item in those]
+    asked = [chat_text(tokenizer, chat) for chat in chats(slices, shots, task)]
     correct: dict[str, list[Sample]] = {}
     tokens = [0, 0]
 
@@ -65,9 +66,8 @@ def export(
 
     def model() -> parity.Reference:
         say("torch model: greedy answers in float32")
-        solved = [item for items in slices.values() for item in items][:COMPARED_ROWS]
-        rows = [_solved(tokenizer, task, item) for item in solved]
-        found = parity.Reference(student, rows, asked, settings.max_tokens, _answer(task))
+        rows = [_solved(tokenizer, task.of(item), item) for item in items[:COMPARED_ROWS]]
+        found = parity.Reference(student, rows, asked, settings.max_tokens, _answers(task, items, asked))
         assert found.answers is not None
         correct["model"] = graded("model", found.answers)
         return found
@@ -105,9 +105,11 @@ def _solved(tokenizer: Any, task: Task, item: Item) -> list[int]:
     return ids
 
 
-def _answer(task: Task) -> Callable[[str], str | None]:
-    """Both readings of an answer at once: files are equal to the model where strict and flexible match are."""
-    return lambda text: f"{task.strict(text)}, last number {task.flexible(text)}"
+def _answers(task: Taught, items: Sequence[Item], asked: Sequence[str]) -> Callable[[str, str], str | None]:
+    """Both readings of the answer to a prompt at once: files are equal to the model where strict and flexible match
+    are."""
+    tasks = {prompt: task.of(item) for prompt, item in zip(asked, items, strict=True)}
+    return lambda prompt, text: f"{tasks[prompt].strict(text)}, last number {tasks[prompt].flexible(text)}"
 
 
 def _accuracy(task: str, model: Sequence[Sample], file: Sequence[Sample]) -> "TaskAccuracy":

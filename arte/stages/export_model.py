@@ -15,7 +15,8 @@ from arte.report import export_card
 from arte.stages import calibration
 from arte.stages.export import export
 from arte.tasks import located
-from arte.tasks.task import Task
+from arte.tasks.mixture import first_of_each
+from arte.tasks.task import Taught
 
 if TYPE_CHECKING:
     from arte_export.metadata import Metadata, Source
@@ -56,13 +57,14 @@ def export_model(
     with disk.errors_for(out):
         disk.make(out)
         student = _student(model, base, task, out)
-        chosen = tasks.load(student.task.name)
+        chosen = tasks.taught(student.task.name)
         with located.noted() as read:
             splits = chosen.splits(student.task, seed)
+        asked = splits.test if settings.test is None else first_of_each(splits.test, settings.test)
         calibrating = _calibrating(calibrate, student, settings, chosen)
         metadata = described(student.folder, student.name, student.base, chosen.data_source)
         export(
-            out, student.folder, wanted, metadata, chosen, {"test": splits.test[: settings.test]}, splits.seeds,
+            out, student.folder, wanted, metadata, chosen, {"test": asked}, [],
             calibrating, Evaluate(), say,
         )  # fmt: skip
         artefacts: list[dict[str, Any]] = json.loads((out / "parity.json").read_text(encoding="utf-8"))
@@ -144,7 +146,7 @@ def _student(model: str, base: str | None, task: TaskSettings, out: Path) -> _St
     return _Student(folder.path, name, task, None, None)
 
 
-def _calibrating(path: Path | None, student: _Student, settings: Export, task: Task) -> "Calibrating | None":
+def _calibrating(path: Path | None, student: _Student, settings: Export, task: Taught) -> "Calibrating | None":
     if path is not None:
         return calibration.of_file(path, task, student.folder)
     if student.run is None:

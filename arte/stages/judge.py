@@ -15,6 +15,7 @@ from arte.rows import Item
 from arte.stages import lm_tasks, options
 from arte.stages.answering import Answering, Scoring
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
+from arte.tasks.mixture import first_of_each
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
@@ -44,10 +45,10 @@ def judge(
     """
     from arte_export import device_file, gguf_header
 
-    task = tasks.load(task_settings.name)
+    task = tasks.taught(task_settings.name)
     splits = task.splits(task_settings, seed)
     slices: dict[Slice, Sequence[Item]] = {"test": splits.test, "unseen": splits.unseen}
-    asked = chats(slices, splits.seeds[: settings.shots], task)
+    asked = chats(slices, first_of_each(splits.seeds, settings.shots), task)
     file = device_file.recognised(Path(name), models.arte_home())
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
@@ -111,13 +112,13 @@ def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
 
 
 def _scoring(
-    file: "DeviceFile", task: tasks.Task, items: Sequence[Item], prompts: Sequence[str], say: Callable[[str], None]
+    file: "DeviceFile", task: tasks.Taught, items: Sequence[Item], prompts: Sequence[str], say: Callable[[str], None]
 ) -> options.Scoring | None:
     """How likely the file finds each option; None, and why is said, where its logits cannot be had."""
     from arte_export import likelihood
     from arte_export.errors import BadModel
 
-    pairs = options.replies(task, options.asked(task, items, prompts))
+    pairs = options.scored(options.asked(task, items, prompts))
     try:
         found = likelihood.of(file, pairs)
     except BadModel as error:

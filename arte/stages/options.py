@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from arte.rows import Item
-from arte.tasks.task import Task
+from arte.tasks.task import Taught
 
 Scoring = Callable[[list[tuple[str, str]]], list[tuple[float, bool]]]
 """(Rendered prompt, reply) in; out the log-probability of each reply (nats), and whether greedy decoding gives it."""
@@ -29,22 +29,28 @@ class Asked(NamedTuple):
     place: int
     prompt: str
     options: list[str]
+    replies: list[str]
+    """The options as the student would reply."""
 
 
-def asked(task: Task, items: Sequence[Item], prompts: Sequence[str]) -> list[Asked]:
+def asked(task: Taught, items: Sequence[Item], prompts: Sequence[str]) -> list[Asked]:
     """The items that have options, and the right answer among them."""
-    found = [Asked(place, text, task.options(item.question)) for place, (item, text) in enumerate(
-        zip(items, prompts, strict=True))]  # fmt: skip
-    return [each for each in found if len(each.options) > 1 and items[each.place].answer in each.options]
+    found = []
+    for place, (item, text) in enumerate(zip(items, prompts, strict=True)):
+        own = task.of(item)
+        options = own.options(item.question)
+        if len(options) > 1 and item.answer in options:
+            found.append(Asked(place, text, options, [own.completion("", option) for option in options]))
+    return found
 
 
-def replies(task: Task, those: Sequence[Asked]) -> list[tuple[str, str]]:
-    """What is scored: for each item in turn, each of its options as a reply."""
-    return [(each.prompt, task.completion("", option)) for each in those for option in each.options]
+def scored(those: Sequence[Asked]) -> list[tuple[str, str]]:
+    """What is scored: for each item in turn, its prompt with each of its options as a reply."""
+    return [(each.prompt, reply) for each in those for reply in each.replies]
 
 
 def choose(
-    task: Task, items: Sequence[Item], those: Sequence[Asked], score: Scoring
+    task: Taught, items: Sequence[Item], those: Sequence[Asked], score: Scoring
 ) -> tuple[dict[int, Chosen], dict[str, Any]]:
     """What was chosen of each item, by its place, and lm-eval's results."""
     from datasets import Dataset
@@ -68,7 +74,7 @@ def choose(
         {
             "number": number,
             "text": each.prompt,
-            "replies": [reply for _, reply in replies(task, [each])],
+            "replies": each.replies,
             "gold": each.options.index(items[each.place].answer),
         }
         for number, each in enumerate(those)

@@ -3,8 +3,9 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,71 +16,113 @@ from arte.preference.pairs import question_pairs, rationale_pairs
 from arte.preference.partial_table import Floats, Spending, moments, predict, spend, telling
 from arte.progress import progress
 from arte.recipe import Prefer
-from arte.rows import Example, Question, Rationale, Score, read_rows, write_rows
-from arte.tasks.task import Task
+from arte.rows import Example, Item, Pair, Question, Rationale, Score, read_rows, write_rows
+from arte.tasks.mixture import by_task, grouped
+from arte.tasks.task import Taught
 from arte.workspace import Figures, StageFolder
 
 LEAST_PROBES = 2
 """That a draft is asked of: an interval needs two."""
 
 
+class _Part(NamedTuple):
+    """The drafts of one task, the places of the columns that they are asked of, and how many of them."""
+
+    drafts: list[Rationale]
+    columns: list[int]
+    spending: Spending
+
+
 def score(
-    folder: StageFolder, drafted: Path, drafts: Sequence[Rationale], scorer: Scorer, settings: Prefer, seed: int
+    folder: StageFolder,
+    drafted: Path,
+    drafts: Sequence[Rationale],
+    scorer: Scorer,
+    probes: Sequence[Item],
+    settings: Prefer,
+    seed: int,
 ) -> list[Score]:
     """Writes baseline.json (value of each probe with no draft) and scores.jsonl (draft by probe), and gives the rows.
 
-    `drafted` is the folder of an elicit or tailor stage, `drafts` are of its accepted rationales. Under icl_logprob a
-    value is the gain over zero-shot. Where not all of the table is asked (prefer.evaluations), what is left is
-    predicted. Raises StageError where that leaves too few probes for a draft.
+    `drafted` is the folder of an elicit or tailor stage, `drafts` are of its accepted rationales, `probes` what the
+    scorer asks: of them, a draft is asked of those of its own task. Under icl_logprob a value is the gain over
+    zero-shot. Where not all of the table is asked (prefer.evaluations), what is left is predicted. Raises StageError
+    where that leaves too few probes for a draft.
     """
     questions = {row.id: row for row in read_rows(drafted / "questions.jsonl", Question)}
     log = RowLog(folder.path / "scores.jsonl", Score)
-    columns = list(scorer.columns)
+    names = list(scorer.columns)
     [zero_shot] = scorer.table([None])
-    (folder.path / "baseline.json").write_text(json.dumps(dict(zip(columns, zero_shot, strict=True))), encoding="utf-8")
-    subtracted = np.array(zero_shot) if settings.score == "icl_logprob" else np.zeros(len(columns))
-    spending = spend(len(drafts), len(columns), settings.evaluations, seed)
-    if _too_few(spending):
-        enough = next(
-            share / 100 for share in range(1, 101) if not _too_few(spend(len(drafts), len(columns), share / 100, seed))
-        )
-        raise StageError(
-            f"prefer.evaluations={settings.evaluations} leaves {spending.each} probes for each of "
-            f"{len(spending.others)} drafts; no difference can be told by fewer than {LEAST_PROBES}: ask at least "
-            f"{enough}"
-        )
-    batches = [
-        those[start : start + settings.drafts_at_once]
-        for those in (spending.pilot, spending.others)
-        for start in range(0, len(those), settings.drafts_at_once)
-    ]
-    known: tuple[Floats, Floats] | None = None
-    asked = list(range(len(columns)))
+    (folder.path / "baseline.json").write_text(json.dumps(dict(zip(names, zero_shot, strict=True))), encoding="utf-8")
+    subtracted = np.array(zero_shot) if settings.score == "icl_logprob" else np.zeros(len(names))
+    parts = _parts(drafts, questions, names, probes, settings.evaluations, seed)
+    done, scored = log.batches_done, 0
     with progress("drafts scored", len(drafts)) as told:
-        for batch in batches[log.batches_done :]:
-            if known is None and batch[0] not in spending.pilot:
-                whole_rows = [row.value for row in log.rows[: len(spending.pilot) * len(columns)]]
-                known = moments(np.reshape(whole_rows, (len(spending.pilot), len(columns))))
-                asked = telling(known[1], spending.each)
-            values = np.full((len(batch), len(columns)), np.nan)
-            examples = [as_example(questions[drafts[place].question_id], drafts[place]) for place in batch]
-            values[:, asked] = np.subtract(scorer.table(examples, asked), subtracted[asked])
-            whole = values if known is None else predict(values, *known).values
-            log.append_batch(
-                [
-                    Score(
-                        rationale_id=drafts[place].id,
-                        question_id=drafts[place].question_id,
-                        probe_id=column,
-                        value=float(whole[row, number]),
-                        asked=number in asked,
-                    )
-                    for row, place in enumerate(batch)
-                    for number, column in enumerate(columns)
-                ]
-            )
-            told(len(log.rows) // len(columns))
+        for part in parts:
+            pilot, columns = part.spending.pilot, part.columns
+            batches = [
+                those[start : start + settings.drafts_at_once]
+                for those in (pilot, part.spending.others)
+                for start in range(0, len(those), settings.drafts_at_once)
+            ]
+            known: tuple[Floats, Floats] | None = None
+            asked = list(range(len(columns)))
+            scored += sum(map(len, batches[:done]))
+            for batch in batches[done:]:
+                if known is None and batch[0] not in pilot:
+                    ids = {part.drafts[place].id for place in pilot}
+                    whole_rows = [row.value for row in log.rows if row.rationale_id in ids]
+                    known = moments(np.reshape(whole_rows, (len(pilot), len(columns))))
+                    asked = telling(known[1], part.spending.each)
+                values = np.full((len(batch), len(columns)), np.nan)
+                those = [part.drafts[place] for place in batch]
+                examples = [as_example(questions[draft.question_id], draft) for draft in those]
+                places = [columns[number] for number in asked]
+                values[:, asked] = np.subtract(scorer.table(examples, places), subtracted[places])
+                whole = values if known is None else predict(values, *known).values
+                log.append_batch(
+                    [
+                        Score(
+                            rationale_id=draft.id,
+                            question_id=draft.question_id,
+                            probe_id=names[column],
+                            value=float(whole[row, number]),
+                            asked=number in asked,
+                        )
+                        for row, draft in enumerate(those)
+                        for number, column in enumerate(columns)
+                    ]
+                )
+                scored += len(batch)
+                told(scored)
+            done = max(0, done - len(batches))
     return log.rows
+
+
+def _parts(
+    drafts: Sequence[Rationale],
+    questions: Mapping[str, Question],
+    names: Sequence[str],
+    probes: Sequence[Item],
+    evaluations: float,
+    seed: int,
+) -> list[_Part]:
+    """Task by task; a score that asks no probe has one column, which is every task's."""
+    tasks = {probe.id: probe.task for probe in probes}
+    parts = []
+    for task, those in grouped(drafts, lambda draft: questions[draft.question_id].task).items():
+        columns = [place for place, name in enumerate(names) if tasks.get(name, task) == task]
+        spending = spend(len(those), len(columns), evaluations, seed)
+        if _too_few(spending):
+            shares = (share / 100 for share in range(1, 101))
+            enough = next(share for share in shares if not _too_few(spend(len(those), len(columns), share, seed)))
+            of_task = f" of {task}" if task else ""
+            raise StageError(
+                f"prefer.evaluations={evaluations} leaves {spending.each} probes for each of {len(spending.others)} "
+                f"drafts{of_task}; no difference can be told by fewer than {LEAST_PROBES}: ask at least {enough}"
+            )
+        parts.append(_Part(those, columns, spending))
+    return parts
 
 
 def _too_few(spending: Spending) -> bool:
@@ -87,23 +130,42 @@ def _too_few(spending: Spending) -> bool:
 
 
 def prefer(
-    folder: StageFolder, elicited: Path, scorer: Scorer, task: Task, settings: Prefer, per_prompt: int, seed: int
+    folder: StageFolder,
+    elicited: Path,
+    scorer: Scorer,
+    probes: Sequence[Item],
+    task: Taught,
+    settings: Prefer,
+    per_prompt: int,
+    seed: int,
 ) -> Figures:
     """Scores the drafts of an elicit stage, and writes pairs.jsonl, and dropped.json: how many pairs were not made, by
     level and reason.
 
-    `per_prompt` questions make a side of a question pair. Raises StageError where the drafts give no pair at all.
+    Both sides of a pair are of one task, as scores of two are not comparable. `per_prompt` questions make a side of a
+    question pair. Raises StageError where the drafts give no pair at all.
     """
-    questions = {row.id: row for row in read_rows(elicited / "questions.jsonl", Question)}
+    questions = read_rows(elicited / "questions.jsonl", Question)
     rationales = read_rows(elicited / "rationales.jsonl", Rationale)
-    scores = score(folder, elicited, drafts_to_score(rationales, settings.drafts, seed), scorer, settings, seed)
-    of_questions = question_pairs(task, questions, scores, settings, per_prompt, seed)
-    of_rationales = rationale_pairs(task, questions, rationales, scores, settings)
-    pairs = [*of_questions.made, *of_rationales.made]
-    dropped = {"question": dict(of_questions.dropped), "rationale": dict(of_rationales.dropped)}
+    parts = []
+    for those in by_task(questions).values():
+        known = {row.id: row for row in those}
+        drafted = [row for row in rationales if row.question_id in known]
+        parts.append((known, drafted, drafts_to_score(drafted, settings.drafts, seed)))
+    scores = score(folder, elicited, [row for *_, drafts in parts for row in drafts], scorer, probes, settings, seed)
+    pairs: list[Pair] = []
+    dropped: dict[str, Counter[str]] = {"question": Counter(), "rationale": Counter()}
+    for known, drafted, _ in parts:
+        its = [row for row in scores if row.question_id in known]
+        one = task.of(next(iter(known.values())))
+        of_questions = question_pairs(one, known, its, settings, per_prompt, seed)
+        of_rationales = rationale_pairs(one, known, drafted, its, settings)
+        pairs += [*of_questions.made, *of_rationales.made]
+        dropped["question"] += of_questions.dropped
+        dropped["rationale"] += of_rationales.dropped
     (folder.path / "dropped.json").write_text(json.dumps(dropped, indent=2), encoding="utf-8")
     if not pairs:
-        reasons = of_questions.dropped + of_rationales.dropped
+        reasons = dropped["question"] + dropped["rationale"]
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "too few drafts for quarters"
         drafts = len({row.rationale_id for row in scores})
         raise StageError(
@@ -132,4 +194,6 @@ def drafts_to_score(rationales: Sequence[Rationale], most: int | None, seed: int
 def as_example(question: Question, rationale: Rationale) -> Example:
     """An accepted draft as the student sees it, in context and in training."""
     assert rationale.answer is not None
-    return Example(id=rationale.id, question=question.text, rationale=rationale.text, answer=rationale.answer)
+    return Example(
+        task=question.task, id=rationale.id, question=question.text, rationale=rationale.text, answer=rationale.answer
+    )

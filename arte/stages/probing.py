@@ -15,7 +15,8 @@ from arte.preference import irt
 from arte.progress import progress
 from arte.rows import Item, Row
 from arte.stages.evaluate import chats
-from arte.tasks.task import Task
+from arte.tasks.mixture import first_of_each, grouped
+from arte.tasks.task import Taught
 
 SHOTS = (0, 1, 2, 3)
 
@@ -34,12 +35,12 @@ def discriminating_probes(
     validation: Sequence[Item],
     count: int,
     seeds: Sequence[Item],
-    task: Task,
+    task: Taught,
     respondents: Mapping[str, Callable[[], Engine]],
     batch_size: int,
     max_tokens: int,
 ) -> list[Item]:
-    """The `count` items of highest discrimination, in their order. Engines are loaded one at a time.
+    """The `count` items of highest discrimination of each task, in their order. Engines are loaded one at a time.
 
     Writes responses.jsonl (a killed run goes on after the last whole respondent with its shots) and probes.json: each
     item's discrimination and difficulty, and which were chosen.
@@ -53,36 +54,39 @@ def discriminating_probes(
             if loaded is None or loaded[0] != name:
                 loaded = None  # the model before must go first
                 loaded = name, respondents[name]()
-            answers = _answers(loaded[1], validation, seeds[:shots], task, batch_size, max_tokens)
+            shown = first_of_each(seeds, shots)
+            answers = _answers(loaded[1], validation, shown, task, batch_size, max_tokens)
             log.append_batch([
                 Response(
                     respondent=name,
                     shots=shots,
                     item_id=item.id,
-                    correct=task.right(task.strict(text), item.answer),
+                    correct=one.right(one.strict(text), item.answer),
                 )
                 for item, text in zip(validation, answers, strict=True)
+                for one in (task.of(item),)
             ])  # fmt: skip
             told(len(log.rows))
     right = np.array([row.correct for row in log.rows]).reshape(len(asked), len(validation))
-    fitted = irt.fit(right)
-    places = irt.most_discriminating(fitted, right, count)
-    rows = [
-        {
-            "id": item.id,
-            "answered": int(right[:, place].sum()),
-            "discrimination": float(fitted.discrimination[place]),
-            "difficulty": float(fitted.difficulty[place]),
-            "chosen": place in places,
-        }
-        for place, item in enumerate(validation)
-    ]
-    (folder / "probes.json").write_text(json.dumps({"respondents": len(asked), "items": rows}, indent=2))
-    return [validation[place] for place in places]
+    rows: dict[int, dict[str, object]] = {}
+    for its in grouped(range(len(validation)), lambda place: validation[place].task).values():
+        fitted = irt.fit(right[:, its])
+        chosen = irt.most_discriminating(fitted, right[:, its], count)
+        for number, place in enumerate(its):
+            rows[place] = {
+                "id": validation[place].id,
+                "answered": int(right[:, place].sum()),
+                "discrimination": float(fitted.discrimination[number]),
+                "difficulty": float(fitted.difficulty[number]),
+                "chosen": number in chosen,
+            }
+    items = [rows[place] for place in range(len(validation))]
+    (folder / "probes.json").write_text(json.dumps({"respondents": len(asked), "items": items}, indent=2))
+    return [item for item, row in zip(validation, items, strict=True) if row["chosen"]]
 
 
 def _answers(
-    engine: Engine, items: Sequence[Item], shots: Sequence[Item], task: Task, batch_size: int, max_tokens: int
+    engine: Engine, items: Sequence[Item], shots: Sequence[Item], task: Taught, batch_size: int, max_tokens: int
 ) -> list[str]:
     prompts = [Prompt(engine.render(chat)) for chat in chats({"test": items}, shots, task)]
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].text))

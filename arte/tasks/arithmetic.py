@@ -6,10 +6,11 @@ Prompts are short because every token of them is computed for every draft.
 import random
 import re
 from collections.abc import Sequence
+from typing import Self
 
 from arte.generation import Message
 from arte.recipe import Style
-from arte.rows import Example, Item
+from arte.rows import Example, Item, OfTask
 from arte.tasks import answers
 from arte.tasks.equations import equations_hold, reaches
 from arte.tasks.renumber import Worked, numbers_of, renumbered
@@ -32,6 +33,9 @@ class Arithmetic:
     explains = True
     reply_schema: str | None = None
     identity = ""
+
+    def of(self, row: OfTask) -> Self:
+        return self
 
     def right(self, found: str | None, gold: str) -> bool:
         return found == gold

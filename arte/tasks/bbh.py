@@ -8,8 +8,8 @@ the test: figures over all 250 questions are others.
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from arte import recipe
@@ -48,6 +48,21 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
     "Knowledge": ("movie_recommendation", "salient_translation_error_detection", "sports_understanding"),
 }  # fmt: skip
 """The paper's 23 groups by family (appendix D): subtasks that differ in the number of objects are one."""
+
+
+def group_of(subtask: str) -> str:
+    """The group of FAMILIES that a subtask is averaged in."""
+    return re.sub(r"_(three|five|seven)_objects$", "", subtask)
+
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "bbh": tuple(f"bbh/{subtask}" for subtask in TOLD),
+    **{
+        f"bbh/{family}": tuple(f"bbh/{subtask}" for subtask in TOLD if group_of(subtask) in groups)
+        for family, groups in FAMILIES.items()
+    },
+}
+"""Names of several tasks for one run: all, and each family."""
 
 
 class Lettered(Equal):
@@ -153,23 +168,25 @@ def reader_of(subtask: str) -> Reader:
     return ANSWERS.get(subtask) or Lettered()
 
 
-def family_means(accuracies: dict[str, float]) -> dict[str, float]:
-    """Accuracy of each family and, as `BBH`, of all: means over groups, and of a group over its subtasks.
+def family_weights(subtasks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For each family and, as `BBH`, for all: what each subtask weighs in its mean. Means are over groups, and of a
+    group over its subtasks; only of the subtasks that are given.
 
-    Only of the subtasks that are given. The paper does not say how it averages; so weighted, its families (table 2)
-    give its overall figures to within half a point.
+    The paper does not say how it averages; so weighted, its families (table 2) give its overall figures to within half
+    a point.
     """
-    groups: dict[str, list[float]] = defaultdict(list)
-    for subtask, accuracy in accuracies.items():
-        groups[group_of(subtask)].append(accuracy)
-    means = {group: fmean(those) for group, those in groups.items()}
-    families = {family: [means[group] for group in those if group in means] for family, those in FAMILIES.items()}
-    return {family: fmean(those) for family, those in families.items() if those} | {"BBH": fmean(means.values())}
-
-
-def group_of(subtask: str) -> str:
-    """The group of FAMILIES that a subtask is averaged in."""
-    return re.sub(r"_(three|five|seven)_objects$", "", subtask)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for subtask in subtasks:
+        groups[group_of(subtask)].append(subtask)
+    families: dict[str, list[str]] = {
+        family: [group for group in those if group in groups] for family, those in FAMILIES.items()
+    }
+    families["BBH"] = list(groups)
+    return {
+        family: {subtask: 1 / len(those) / len(groups[group]) for group in those for subtask in groups[group]}
+        for family, those in families.items()
+        if those
+    }
 
 
 def _published(path: Path) -> list[located.Located]:

@@ -8,11 +8,12 @@ import functools
 import random
 import re
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from arte.errors import DataError
 from arte.generation import Message
 from arte.recipe import Style
-from arte.rows import Example, Item
+from arte.rows import Example, Item, OfTask
 from arte.tasks.answer_kinds import Choice, Json, Number, Reader
 from arte.tasks.definition import Asking
 from arte.tasks.equations import equations_hold
@@ -57,6 +58,9 @@ class DefinedTask:
         self.examples = functools.cache(examples)
         self.reader = reader
         self.reply_schema = reader.schema if isinstance(reader, Json) and not explains else None
+
+    def of(self, row: OfTask) -> Self:
+        return self
 
     def strict(self, text: str) -> str | None:
         """The answer behind the last mark, on its line; without solutions the whole text is the answer."""

@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 
 from arte import recipe
 from arte.generation import Message
-from arte.rows import Example, Item
+from arte.rows import Example, Item, OfTask
 
-__all__ = ["Draft", "Message", "Splits", "Task"]
+__all__ = ["Draft", "Message", "Splits", "Task", "Taught"]
 
 
 class Splits(NamedTuple):
@@ -33,22 +33,21 @@ class Draft(NamedTuple):
     """The answer, normalised."""
 
 
-class Task(Protocol):
-    """A kind of problem: where its items come from, how teacher and student are asked, how answers are read."""
+class Taught(Protocol):
+    """What a run teaches: a task, or several (arte.tasks.mixture). What is asked and read is the business of each."""
 
     name: str
     about: str
     """One sentence for `arte tasks`."""
     data_source: str
     licence: str
-    explains: bool
-    """Whether a reply is a solution and then the answer; else it is the answer alone."""
-    reply_schema: str | None
-    """A JSON Schema of whole replies, which engines that can hold a teacher to; None where replies are more than
-    JSON."""
     identity: str
     """Of a task that is given in files: changes with anything that prompts or checks depend on. Empty where they come
     with ARTE."""
+
+    def of(self, row: OfTask) -> "Task":
+        """The task of an item, a question or an example."""
+        ...
 
     def splits(self, settings: recipe.Task, seed: int) -> Splits:
         """The items. Raises DataError where there is no data, or not enough of it."""
@@ -57,6 +56,21 @@ class Task(Protocol):
     def test_items(self) -> int:
         """About how many test items there are where `task.test` is null; asks no hub. Raises DataError."""
         ...
+
+    def exercises(self, count: int, seeds: Sequence[Item], draw: random.Random) -> list[Example]:
+        """Examples that practise the skill below the problems, `count` exercises in all: sums, with numbers like the
+        seeds'."""
+        ...
+
+
+class Task(Taught, Protocol):
+    """A kind of problem: where its items come from, how teacher and student are asked, how answers are read."""
+
+    explains: bool
+    """Whether a reply is a solution and then the answer; else it is the answer alone."""
+    reply_schema: str | None
+    """A JSON Schema of whole replies, which engines that can hold a teacher to; None where replies are more than
+    JSON."""
 
     def strict(self, text: str) -> str | None:
         """The normalised answer where the task wants it to stand, or None (metric `strict-match`)."""
@@ -82,11 +96,6 @@ class Task(Protocol):
     def varied(self, example: Example, seeds: Sequence[Item], draw: random.Random) -> Example:
         """The same problem with other numbers, like those of the seeds, and its solution computed anew; itself where
         that cannot be done."""
-        ...
-
-    def exercises(self, count: int, seeds: Sequence[Item], draw: random.Random) -> list[Example]:
-        """Examples that practise the skill below the problems, `count` exercises in all: sums, with numbers like the
-        seeds'."""
         ...
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:

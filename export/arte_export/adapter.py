@@ -79,6 +79,19 @@ def base_name(adapter: Path) -> str:
     return name
 
 
+def require_base(adapter: Path, base: Path) -> None:
+    """Raises BadModel where the adapter does not fit the base, by names and shapes; no weights are read."""
+    plan = _plan(adapter, base)
+    tensors = plan.adapter.tensors
+    for name, place in ((name, place) for places in plan.files.values() for name, place in places.items()):
+        change = place.change
+        if change is None or change.a is None or change.b is None:
+            continue
+        shape = (tensors[change.b].shape[0], tensors[change.a].shape[1])
+        if place.shape not in (shape, shape[::-1] if change.transposed else shape):
+            raise _other_base(plan.adapter, base, f"{name} is {list(shape)} there, {list(place.shape)} in the base")
+
+
 def merge(adapter: Path, base: Path, out: Path) -> Merge:
     """Writes the merged model folder `out`, whole or not at all, and checks it.
 

@@ -47,10 +47,11 @@ def answers(
     limit_s: float = 6 * 3600.0,
     progress: child.Progress | None = None,
     drawn: Drawn | None = None,
-    schema: str | None = None,
+    schemas: Sequence[str | None] = (),
 ) -> Answers:
     """Continuations of prompts that are already rendered with the chat template, from a child process; greedy where
-    `drawn` is None, and JSON that satisfies `schema` where there is one.
+    `drawn` is None. `schemas`: for each prompt the JSON Schema that its answer satisfies, or None; none at all where it
+    is empty.
 
     A prompt is tokenised as it stands: special-token text becomes special tokens and no BOS is put in front. An answer
     ends with an end-of-generation token, a stop string, `max_tokens` tokens, or the end of the trained context.
@@ -58,7 +59,9 @@ def answers(
     Raises BadModel (file), ExportError (a prompt that is empty or leaves no room in the context, a schema that no
     grammar can be made of), ChildDied.
     """
-    call = partial(_answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel, drawn, schema)
+    call = partial(
+        _answers, file.resolve(), list(prompts), max_tokens, list(stop), threads, parallel, drawn, list(schemas)
+    )
     finished = child.run(call, holding=file, limit_s=limit_s, progress=progress)
     return finished.result.model_copy(update={"peak_rss_bytes": finished.peak_rss_bytes})
 
@@ -86,14 +89,15 @@ def _answers(
     threads: int | None,
     parallel: int,
     drawn: Drawn | None,
-    schema: str | None,
+    schemas: list[str | None],
 ) -> Answers:
     from arte_export import grammar, runtime
 
     if not prompts:
         return Answers(texts=[], token_ids=[], seconds=0.0, load_s=0.0, tokens_in=0, tokens_out=0)
     start = time.perf_counter()
-    rules = None if schema is None else grammar.written(schema)
+    rules = {schema: None if schema is None else grammar.written(schema) for schema in schemas}
+    held = [rules[schema] for schema in schemas] or [None] * len(prompts)
     with runtime.load(file) as model:
         asked = [model.tokenise(prompt) for prompt in prompts]
         longest = max(map(len, asked))
@@ -108,7 +112,7 @@ def _answers(
         with runtime.context(model, sequence_tokens=room, sequences=sequences, threads=threads) as context:
             loaded = time.perf_counter()
             done = _generate(
-                model, context, asked, max_tokens, [text.encode() for text in stop], sequences, drawn, rules
+                model, context, asked, max_tokens, [text.encode() for text in stop], sequences, drawn, held
             )
             seconds = time.perf_counter() - loaded
     return Answers(
@@ -131,7 +135,7 @@ def _generate(
     stop: list[bytes],
     sequences: int,
     drawn: Drawn | None,
-    rules: str | None,
+    held: list[str | None],
 ) -> list[_Sequence]:
     from arte_export.grammar import Grammar
 
@@ -148,7 +152,7 @@ def _generate(
             prefix,
             min(max_tokens, model.trained_context_tokens - len(ids)),
             None if drawn is None else np.random.default_rng(drawn.seeds[prompt]),
-            None if rules is None else Grammar(model, rules),
+            None if (rules := held[prompt]) is None else Grammar(model, rules),
         )
         for prompt, ids in enumerate(asked)
     ]

@@ -26,7 +26,7 @@ class Reference:
     """The torch model's side, computed once for all of its files.
 
     `rows` are token ids of task text (distributions), `prompts` rendered prompts (greedy answers, of at most
-    `max_tokens` tokens), `extract` reads the answer out of a continuation.
+    `max_tokens` tokens), `extract` reads the answer to a prompt out of a continuation.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Reference:
         rows: Sequence[Sequence[int]],
         prompts: Sequence[str],
         max_tokens: int,
-        extract: Callable[[str], str | None],
+        extract: Callable[[str, str], str | None],
     ) -> None:
         self.folder, self.rows, self.prompts, self.max_tokens, self.extract = folder, rows, prompts, max_tokens, extract
         self.conversations: list[Conversation] = conversations()
@@ -112,7 +112,7 @@ def compare_answers(
     model: Answers,
     file: Answers,
     file_ends: set[int],
-    extract: Callable[[str], str | None],
+    extract: Callable[[str, str], str | None],
 ) -> Greedy:
     """Both sides' continuations of the same prompts.
 
@@ -128,11 +128,12 @@ def compare_answers(
         whole = at == len(theirs) and (at == len(ours) or theirs[-1] in file_ends)
         common.append(at)
         exact.append(whole)
-        equal.append(whole or extract(our_text) == extract(their_text))
+        our_answer, their_answer = extract(prompt, our_text), extract(prompt, their_text)
+        equal.append(whole or our_answer == their_answer)
         if not equal[-1] and first is None:
             first = (
-                f"after {prompt[-80:]!r} the model says {our_text[-80:]!r} ({extract(our_text)}), "
-                f"the file {their_text[-80:]!r} ({extract(their_text)}); they part at token {at}"
+                f"after {prompt[-80:]!r} the model says {our_text[-80:]!r} ({our_answer}), "
+                f"the file {their_text[-80:]!r} ({their_answer}); they part at token {at}"
             )
     count = len(common)
     return Greedy(

@@ -83,12 +83,13 @@ def test_answers_are_held_to_a_schema(llama: LlamaCppEngine, temperature: float)
     """A teacher that was never taught JSON writes nothing else, and the same whatever is asked beside it."""
     asked = prompts(llama, 6)
     free = llama.generate(asked, max_tokens=40, temperature=temperature)
-    held = llama.generate(asked, max_tokens=40, temperature=temperature, schema=json.dumps(COMMAND))
+    asked = [prompt._replace(schema=json.dumps(COMMAND)) for prompt in asked]
+    held = llama.generate(asked, max_tokens=40, temperature=temperature)
     valid = jsonschema.Draft202012Validator(COMMAND).is_valid
     assert not any(answer.text.startswith("{") for answer in free)
     assert [answer.finish for answer in held] == ["stop"] * 6
     assert all(valid(json.loads(answer.text)) for answer in held)
-    backwards = llama.generate(asked[::-1], max_tokens=40, temperature=temperature, schema=json.dumps(COMMAND))[::-1]
+    backwards = llama.generate(asked[::-1], max_tokens=40, temperature=temperature)[::-1]
     assert sum(one.text == other.text for one, other in zip(held, backwards, strict=True)) >= 5
     if temperature:
         assert len({answer.text for answer in held}) > 1
@@ -96,7 +97,7 @@ def test_answers_are_held_to_a_schema(llama: LlamaCppEngine, temperature: float)
 
 def test_a_schema_that_no_grammar_can_be_made_of(llama: LlamaCppEngine) -> None:
     with pytest.raises(ExportError, match="makes no grammar of the JSON Schema"):
-        llama.generate(prompts(llama, 1), max_tokens=4, temperature=0.0, schema='{"type": "no such type"}')
+        llama.generate([Prompt("Ada", schema='{"type": "no such type"}')], max_tokens=4, temperature=0.0)
 
 
 def test_a_stop_string_ends_an_answer(llama: LlamaCppEngine) -> None:
@@ -151,9 +152,8 @@ def test_its_server_gives_the_same_answers(server: str, llama: LlamaCppEngine, t
     assert [answer.text for answer in found] == [answer.text for answer in here]
     assert len({answer.text for answer in here}) > 3
     assert [answer.tokens_in for answer in found] == [answer.tokens_in for answer in here]
-    [held] = engine.generate(
-        [Prompt(engine.render(chats[0]))], max_tokens=40, temperature=0.0, schema=json.dumps(COMMAND)
-    )
+    held_to = Prompt(engine.render(chats[0]), schema=json.dumps(COMMAND))
+    [held] = engine.generate([held_to], max_tokens=40, temperature=0.0)
     assert set(json.loads(held.text)) == {"action", "room"}
     [long] = engine.generate(
         [Prompt(engine.render([{"role": "user", "content": "cat " * 3000}]))], max_tokens=12, temperature=0.0

@@ -79,9 +79,8 @@ def test_greedy_answers_are_those_of_transformers(
     assert [answer.finish for answer in found] == [answer.finish for answer in here]
     assert len({answer.text for answer in here}) > 5
 
-    [held] = engine.generate(
-        [Prompt(engine.render(chats()[0]))], max_tokens=60, temperature=1.0, schema=json.dumps(SCHEMA)
-    )
+    held_to = Prompt(engine.render(chats()[0]), schema=json.dumps(SCHEMA))
+    [held] = engine.generate([held_to], max_tokens=60, temperature=1.0)
     assert set(json.loads(held.text)) == {"action", "room"}
     [long] = engine.generate(
         [Prompt(engine.render([{"role": "user", "content": "cat " * 3000}]))], max_tokens=12, temperature=0.0

@@ -18,7 +18,7 @@ PROMPTS = [f"<|im_start|>user\n{i} + 3 = ?<|im_end|>\n<|im_start|>assistant\n" f
 ROWS = [[1, *range(20 + i, 60 + i), 2] for i in range(8)]
 
 
-def last_word(text: str) -> str | None:
+def last_word(_: str, text: str) -> str | None:
     return text.split()[-1] if text.split() else None
 
 

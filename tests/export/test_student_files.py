@@ -19,7 +19,7 @@ def made(
     said: list[str] = []
 
     def model() -> parity.Reference:
-        return parity.Reference(folder, ROWS, [], 1, lambda _: None)
+        return parity.Reference(folder, ROWS, [], 1, lambda *_: None)
 
     found = student_files.export(folder, out, targets.parse(specs), NAMED, home, model, calibrating, None, said.append)
     return found, said

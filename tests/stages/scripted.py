@@ -32,7 +32,6 @@ class ScriptedEngine:
         temperature: float,
         top_p: float = 1.0,
         stop: Sequence[str] = (),
-        schema: str | None = None,
     ) -> list[Answer]:
         if self.fail_after is not None and len(self.calls) == self.fail_after:
             raise Stopped

@@ -97,7 +97,7 @@ def work(elicited: Path, task: Task, scorer: TableScorer | NoisyScorer, **settin
     folder = elicited.parent / "prefer"
     folder.mkdir(exist_ok=True)
     chosen = Prefer.model_validate({"question_pairs": 0} | settings)
-    return prefer(StageFolder(folder, False), elicited, scorer, task, chosen, 1, seed=0)
+    return prefer(StageFolder(folder, False), elicited, scorer, [], task, chosen, 1, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,8 @@ class Listening(ScriptedEngine):
         self.held: dict[bool, set[str | None]] = {True: set(), False: set()}
 
     def generate(self, prompts: Sequence[Prompt], **settings: Any) -> list[Answer]:
-        lists = {"Example" in prompt.text for prompt in prompts}
-        self.held[lists.pop()].add(settings.get("schema"))
-        assert not lists
+        for prompt in prompts:
+            self.held["Example" in prompt.text].add(prompt.schema)
         return super().generate(prompts, **settings)
 
 

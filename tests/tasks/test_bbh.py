@@ -11,7 +11,7 @@ from arte.errors import DataError
 from arte.recipe import Style
 from arte.rows import Item
 from arte.tasks import Draft
-from arte.tasks.bbh import FAMILIES, Bbh, family_means, group_of, reader_of
+from arte.tasks.bbh import FAMILIES, Bbh, family_weights, group_of, reader_of
 from arte.tasks.bbh_prompts import TOLD
 
 DATA = Path(os.environ.get("ARTE_BBH", Path(__file__).parents[3] / "shared" / "data" / "bbh"))
@@ -135,11 +135,16 @@ def test_no_file_says_what_is_expected(tmp_path: Path) -> None:
         tasks.load("bbh/navigate").splits(settings(tmp_path), 0)
 
 
-def test_means_over_groups() -> None:
-    found = family_means(
-        {"logical_deduction_three_objects": 0.9, "logical_deduction_five_objects": 0.5, "navigate": 0.3, "snarks": 0.6}
-    )
-    assert found == pytest.approx({"Logic": (0.7 + 0.3) / 2, "CommonSense": 0.6, "BBH": (0.7 + 0.3 + 0.6) / 3})
+def test_means_are_over_groups() -> None:
+    three, five = "logical_deduction_three_objects", "logical_deduction_five_objects"
+    assert family_weights([three, five, "navigate", "snarks"]) == {
+        "Logic": {three: 1 / 4, five: 1 / 4, "navigate": 1 / 2},
+        "CommonSense": {"snarks": 1},
+        "BBH": {three: 1 / 6, five: 1 / 6, "navigate": 1 / 3, "snarks": 1 / 3},
+    }
+    whole = family_weights([*TOLD])
+    assert [len(those) for those in whole.values()] == [14, 7, 3, 3, 27]
+    assert [sum(those.values()) for those in whole.values()] == pytest.approx([1] * 5)
 
 
 @needs_data

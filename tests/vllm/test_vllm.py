@@ -70,7 +70,8 @@ def test_a_stop_string_ends_an_answer(engine: VllmEngine, here: TransformersEngi
 def test_answers_are_held_to_a_schema(engine: VllmEngine, temperature: float) -> None:
     """A teacher that was never taught JSON writes nothing else."""
     asked = prompts(engine, 6)
-    held = engine.generate(asked, max_tokens=60, temperature=temperature, schema=json.dumps(COMMAND))
+    asked = [prompt._replace(schema=json.dumps(COMMAND)) for prompt in asked]
+    held = engine.generate(asked, max_tokens=60, temperature=temperature)
     assert [answer.finish for answer in held] == ["stop"] * 6
     found = [json.loads(answer.text) for answer in held]
     assert all(set(row) == {"action", "room"} for row in found)

@@ -102,9 +102,9 @@ def test_greedy_answers_are_those_of_transformers(
 @pytest.mark.parametrize("rendered_here", [False, True], ids=["chat", "completions"])
 def test_answers_are_held_to_a_schema(url: str, here: TransformersEngine, tmp_path: Path, rendered_here: bool) -> None:
     engine = engine_of(url, tmp_path / "kept.jsonl", here.tokenizer if rendered_here else None)
-    prompts = [Prompt(engine.render(chat), seed) for seed, chat in enumerate(chats()[::2])]
     schema = '{"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"], "maxProperties": 1}'
-    held = engine.generate(prompts, max_tokens=30, temperature=0.0, schema=schema)
+    prompts = [Prompt(engine.render(chat), seed, schema=schema) for seed, chat in enumerate(chats()[::2])]
+    held = engine.generate(prompts, max_tokens=30, temperature=0.0)
     assert len(held) == 6
     assert all(json.loads(answer.text) in ({"on": True}, {"on": False}) for answer in held)
 
