@@ -139,7 +139,7 @@ def evaluate(
     shots: Annotated[int, typer.Option(help="Gold examples in front of each item.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Keep samples.jsonl and results.json here.")] = None,
 ) -> None:
-    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval."""
+    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval; a model's loss on open answers."""
     from arte.quiet import quiet
     from arte.recipe import Evaluate
     from arte.recipe import Task as TaskSettings
@@ -230,6 +230,7 @@ def recipes() -> None:
 app.command()(cli_bench.devices)
 app.command()(cli_task.tasks)
 app.command()(cli_task.data)
+app.command()(cli_task.judge)
 app.add_typer(cli_task.app, name="task")
 
 

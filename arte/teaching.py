@@ -22,6 +22,7 @@ from arte.recipe import Arm, Distill
 from arte.rows import Example
 from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
+from arte.stages.held_out_loss import evaluate_open
 from arte.workspace import Figures, StageFolder
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def train(run: Run, name: str, those: list[Example], steps: int, settings: Disti
 
 
 def evaluate(run: Run, arm: Arm) -> None:
-    """An arm's student on the test items."""
+    """An arm's student on the test items: its answers, or, where they are open, its loss on the gold replies too."""
     from arte.stages.answering import Answering
 
     settings = run.recipe.evaluate
@@ -173,7 +174,11 @@ def evaluate(run: Run, arm: Arm) -> None:
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         slices = run.slices(None)
         asked = chats(slices, run.splits.seeds[: settings.shots], run.task)
-        ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings)
+        prompts = [engine.render(chat) for chat in asked]
+        if run.task.open_ended:
+            evaluate_open(folder.path, slices, prompts, run.task, answering, engine)
+        else:
+            ask(folder.path, slices, prompts, run.task, answering, settings)
         return Figures(tokens_in=answering.tokens_in, tokens_out=answering.tokens_out)
 
     given = {

@@ -93,6 +93,9 @@ def _header(report: Report) -> dict[str, Any]:
         )  # fmt: skip
         if row is not None:
             results.append({"type": "exact_match", "name": metric, "value": round(row.accuracy, 4)})
+    lost = report.lost(report.student_arm or "")
+    if lost is not None:
+        results.append({"type": "loss", "name": "nats a token of gold replies", "value": round(lost.loss, 4)})
     if results:
         dataset = _DATASETS.get(report.task, {"type": report.task, "name": report.task})
         task = {"type": "text-generation"}
@@ -128,6 +131,19 @@ def _method(report: Report) -> str:
 
 
 def _evaluation(report: Report) -> str:
+    if report.losses:
+        lines = [
+            "## Evaluation\n",
+            "Nats a token of the gold replies, mean over items; 95 % intervals by bootstrap over items.\n",
+            "| arm | slice | items | loss | 95 % |",
+            "|---|---|---:|---:|---:|",
+            *(
+                f"| {row.arm} | {words.slice_title(row.slice)} | {row.n:,} | {words.nats(row.loss)} | "
+                f"{words.nats_interval(row.ci95)} |"
+                for row in report.losses
+            ),
+        ]
+        return "\n".join(lines)
     if not report.accuracy:
         return ""
     lines = [

@@ -14,6 +14,8 @@ from arte.report.statistics import Spread
 
 Metric = Literal["strict-match", "flexible-extract"]
 METRICS: tuple[Metric, ...] = ("strict-match", "flexible-extract")
+Compared = Literal["strict-match", "flexible-extract", "loss"]
+"""What two arms are compared by: shares of right answers, or nats a token of gold replies (less is better)."""
 
 
 class Part(BaseModel):
@@ -160,15 +162,29 @@ class Accuracy(Part):
     ci95: tuple[float, float]
 
 
+class Loss(Part):
+    """Of a torch student on the gold replies of a task with open answers, nats a token, the mean over its items."""
+
+    arm: str
+    task: str
+    slice: str
+    n: int
+    tokens: int
+    """Of all gold replies."""
+    loss: float
+    ci95: tuple[float, float]
+
+
 class Comparison(Part):
     """a − b on the same items. `a` or `b` is an arm, or the name of a file (against the torch student it came from)."""
 
     a: str
     b: str
-    metric: Metric
+    metric: Compared
     slice: str
     n: int
     difference: float
+    """Of shares; of losses in nats a token, so that below zero a is the better."""
     ci95: tuple[float, float]
     p: float
     test: str = "paired bootstrap"
@@ -296,6 +312,8 @@ class Report(BaseModel):
     examples: Examples | None
     training: list[Curve]
     accuracy: list[Accuracy]
+    """Empty where answers are open, of which none is right or wrong: see `losses`."""
+    losses: list[Loss] = []
     comparisons: list[Comparison]
     artefacts: list[Artefact]
     measurements: list[Measurement]
@@ -308,7 +326,8 @@ class Report(BaseModel):
     @property
     def arms(self) -> list[Arm]:
         """The arms whose students were evaluated."""
-        return list(dict.fromkeys(cast(Arm, row.arm) for row in self.accuracy if row.artefact == "model"))
+        names = [*(row.arm for row in self.accuracy if row.artefact == "model"), *(row.arm for row in self.losses)]
+        return list(dict.fromkeys(cast(Arm, name) for name in names))
 
     def found(
         self, arm: str, artefact: str = "model", metric: Metric = "strict-match", slice: str = "test"
@@ -317,7 +336,11 @@ class Report(BaseModel):
         wanted = (arm, artefact, metric, slice)
         return next((row for row in self.accuracy if (row.arm, row.artefact, row.metric, row.slice) == wanted), None)
 
-    def compared(self, a: str, b: str, metric: Metric = "strict-match", slice: str = "test") -> Comparison | None:
+    def lost(self, arm: str, slice: str = "test") -> Loss | None:
+        """The loss of an arm's student, or null."""
+        return next((row for row in self.losses if (row.arm, row.slice) == (arm, slice)), None)
+
+    def compared(self, a: str, b: str, metric: Compared = "strict-match", slice: str = "test") -> Comparison | None:
         """The comparison row with these keys, or null."""
         wanted = (a, b, metric, slice)
         return next((row for row in self.comparisons if (row.a, row.b, row.metric, row.slice) == wanted), None)

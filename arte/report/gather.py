@@ -21,7 +21,7 @@ from arte.report.contract import (
 )
 from arte.report.drafts import data_of, examples_of, preference_of
 from arte.report.files import document, lines, parsed
-from arte.report.graded import accuracies, comparisons, read_samples
+from arte.report.graded import accuracies, comparisons, losses, read_samples
 from arte.stage_record import stage_of
 
 _CURVES = {"align": ("loss", "rewards/accuracies", "rewards/margins"), "distill": ("loss",)}
@@ -59,6 +59,7 @@ def gather(run: Path) -> Report:
         examples=examples_of(run),
         training=_training(run),
         accuracy=accuracies(samples, recipe, student_arm),
+        losses=losses(samples, recipe),
         comparisons=comparisons(samples, recipe, student_arm),
         artefacts=artefacts,
         measurements=parsed(run / "bench" / "measurements.jsonl", Measurement),

@@ -4,7 +4,7 @@ Runs that differ in their seed alone are pooled: an item was then answered by se
 the luck of drafting and training (seeds) and the choice of test items are resampled, each on its own (the pigeonhole
 bootstrap: Owen, Annals of Applied Statistics 1, 2007), 10,000 times. With two or three seeds that is too few to know
 their spread well: read an interval that ends close to zero as open. p values are corrected by Holm's method for
-the number of differences in the table.
+the number of differences in the table. Arms of a task with open answers are compared by their losses in the same way.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,27 @@ from pydantic import BaseModel
 from arte import arms, config
 from arte.errors import DataError, WorkspaceError
 from arte.recipe import Arm, Recipe
-from arte.report.contract import Metric
+from arte.report.contract import Compared
 from arte.report.files import parsed
 from arte.report.graded import Sample
 from arte.report.statistics import two_sided_p
 
+METRICS: tuple[Compared, ...] = ("strict-match", "loss")
+"""A run has one of them."""
 RESAMPLES = 10_000
 CHUNK = 500
 Floats = NDArray[np.float64]
 
 
 class PooledArm(BaseModel):
-    """An arm's accuracy, mean over seeds and items, with a 95 % interval over both."""
+    """An arm's accuracy or loss (nats a token), mean over seeds and items, with a 95 % interval over both."""
 
     arm: str
     seeds: int
     n: int
     """Items."""
-    accuracy: float
+    accuracy: float | None = None
+    loss: float | None = None
     by_seed: list[float]
     ci95: tuple[float, float]
 
@@ -56,16 +59,17 @@ class Pooled(BaseModel):
     """One slice of the test items, by one metric."""
 
     slice: str
-    metric: Metric
+    metric: Compared
     arms: list[PooledArm]
     differences: list[PooledDifference]
 
 
 class Answers(NamedTuple):
-    """Right (1) or wrong (0) of an arm's students, [seeds, items], on items in the order of their ids."""
+    """Right (1) or wrong (0) of an arm's students, or their losses, [seeds, items], on items in the order of their
+    ids."""
 
     arm: str
-    right: Floats
+    values: Floats
 
 
 def seed_runs(run: Path) -> list[Path]:
@@ -81,8 +85,8 @@ def seed_runs(run: Path) -> list[Path]:
     return [path.parent for path in found]
 
 
-def pooled(runs: Sequence[Path], metric: Metric = "strict-match") -> list[Pooled]:
-    """The test slice and the unseen one, of the arms that every seed of a run evaluated.
+def pooled(runs: Sequence[Path]) -> list[Pooled]:
+    """The test slice and the unseen one, of the arms that every seed of a run evaluated: by strict match, or by loss.
 
     Runs of one recipe that differ in the seed are pooled, others stand side by side as `RUN:ARM`. Raises WorkspaceError
     (no runs), DataError (nothing evaluated, or other items).
@@ -90,13 +94,15 @@ def pooled(runs: Sequence[Path], metric: Metric = "strict-match") -> list[Pooled
     groups = _groups([single for run in runs for single in seed_runs(run)])
     out = []
     for name in ("test", "unseen"):
-        answers = [
-            Answers(arm if len(groups) == 1 else f"{label}:{arm}", right)
-            for label, those in groups.items()
-            for arm, right in _answers(those, name, metric).items()
-        ]
-        if answers:
-            out.append(Pooled(slice=name, metric=metric, arms=_arms(answers), differences=_differences(answers)))
+        for metric in METRICS:
+            answers = [
+                Answers(arm if len(groups) == 1 else f"{label}:{arm}", values)
+                for label, those in groups.items()
+                for arm, values in _answers(those, name, metric).items()
+            ]
+            if answers:
+                arms_of = _arms(answers, metric)
+                out.append(Pooled(slice=name, metric=metric, arms=arms_of, differences=_differences(answers)))
     if not out:
         raise DataError(f"{', '.join(map(str, runs))}: no arm was evaluated by every seed; run the recipe to evaluate")
     return out
@@ -120,61 +126,65 @@ def _groups(runs: Sequence[Path]) -> dict[str, list[Path]]:
     return {label: those for label, (_, those) in groups.items()}
 
 
-def _answers(runs: Sequence[Path], name: str, metric: Metric) -> dict[Arm, Floats]:
+def _answers(runs: Sequence[Path], name: str, metric: Compared) -> dict[Arm, Floats]:
     """Arms in the usual order. Raises DataError where two students were asked other items."""
     asked: list[str] | None = None
     found: dict[Arm, list[list[float]]] = {}
     for run in runs:
         for arm in arms.MADE:
-            rows = [row for row in parsed(run / "evaluate" / arm / "samples.jsonl", Sample) if row.slice == name]
-            if not rows:
+            by_id = {
+                row.id: value
+                for row in parsed(run / "evaluate" / arm / "samples.jsonl", Sample)
+                if row.slice == name and (value := row.value(metric)) is not None
+            }
+            if not by_id:
                 continue
-            ids = sorted(row.id for row in rows)
+            ids = sorted(by_id)
             if asked is not None and ids != asked:
                 raise DataError(
                     f"{run}: arm {arm} answered {len(ids)} {name} items that are not the {len(asked)} of the others; "
                     "differences are paired by item, so compare runs with the same task.test"
                 )
             asked = ids
-            by_id = {row.id: float(row.correct(metric)) for row in rows}
             found.setdefault(arm, []).append([by_id[item] for item in ids])
     return {arm: np.array(found[arm]) for arm in arms.MADE if len(found.get(arm, [])) == len(runs)}
 
 
-def _arms(answers: Sequence[Answers]) -> list[PooledArm]:
+def _arms(answers: Sequence[Answers], metric: Compared) -> list[PooledArm]:
     return [
         PooledArm(
             arm=arm,
-            seeds=len(right),
-            n=right.shape[1],
-            accuracy=float(right.mean()),
-            by_seed=right.mean(axis=1).tolist(),
-            ci95=_interval(resampled(right)),
+            seeds=len(values),
+            n=values.shape[1],
+            accuracy=None if metric == "loss" else float(values.mean()),
+            loss=float(values.mean()) if metric == "loss" else None,
+            by_seed=values.mean(axis=1).tolist(),
+            ci95=_interval(resampled(values)),
         )
-        for arm, right in answers
+        for arm, values in answers
     ]
 
 
 def _differences(answers: Sequence[Answers]) -> list[PooledDifference]:
-    right = {each.arm: each.right for each in answers}
-    if all(arm in arms.MADE for arm in right):
-        pairs: list[tuple[str, str]] = list(arms.comparisons(cast("list[Arm]", list(right))))
+    found = {each.arm: each.values for each in answers}
+    if all(arm in arms.MADE for arm in found):
+        pairs: list[tuple[str, str]] = list(arms.comparisons(cast("list[Arm]", list(found))))
     else:  # runs of different recipes: an arm with the arm of the same name
-        names = list(right)
+        names = list(found)
         pairs = [
             (b, a) for place, a in enumerate(names) for b in names[place + 1 :]
             if a.partition(":")[2] == b.partition(":")[2]
         ]  # fmt: skip
-    pairs = [(a, b) for a, b in pairs if right[a].shape == right[b].shape]
-    means = {pair: resampled(right[pair[0]] - right[pair[1]]) for pair in pairs}
+    pairs = [(a, b) for a, b in pairs if found[a].shape == found[b].shape]
+    means = {pair: resampled(found[pair[0]] - found[pair[1]]) for pair in pairs}
     chances = {pair: two_sided_p(values) for pair, values in means.items()}
     corrected = dict(zip(pairs, holm([chances[pair] for pair in pairs]), strict=True))
     return [
         PooledDifference(
             a=a,
             b=b,
-            difference=float((right[a] - right[b]).mean()),
-            by_seed=(right[a] - right[b]).mean(axis=1).tolist(),
+            difference=float((found[a] - found[b]).mean()),
+            by_seed=(found[a] - found[b]).mean(axis=1).tolist(),
             ci95=_interval(means[a, b]),
             p=chances[a, b],
             p_corrected=corrected[a, b],

@@ -89,26 +89,30 @@ class Drafting:
             told(self.solved)
 
     def _draft_questions(self, turn: int) -> list[Question]:
-        count = self.settings.questions_per_prompt
-        prompts, seeds = [], self.settings.seeds_per_prompt
-        for place in range(max(1, self.settings.batch_size // count)):
-            shown = self._random("seeds", turn, place).sample(list(self.seeds), seeds)
-            prompts.append(self.task.question_prompt(shown, count))
+        count, each = self.settings.questions_per_prompt, self.settings.completions
+        shown = self.settings.seeds_per_prompt + self.settings.drafts_per_prompt
+        earlier = self._solved_items() if self.settings.drafts_per_prompt else []
+        prompts: list[list[Message]] = []
+        for place in range(max(1, self.settings.batch_size // (count * each))):
+            examples = self._examples(earlier, self._random("seeds", turn, place))
+            prompts += [self.task.question_prompt(examples, count)] * each
         drafted = []
         answers = self._generate(
             prompts,
             f"questions-{turn}",
             self.settings.question_tokens,
             self.settings.temperature,
-            stop=[self.task.question_stop(seeds, count)],
+            stop=[self.task.question_stop(shown, count)],
+            alike=each,
         )
         for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
             listed = self.task.parse_questions(prompt[-1]["content"] + answer.text)
             if answer.finish == "length":  # the last may have half an answer: 12 of 120
                 listed = listed[:-1]
-            found = listed[seeds : seeds + count] or [Draft(answer.text, None, None)]
-            for number, draft in enumerate(found):
-                check = self.check.check(draft.question if draft.target is not None else None)
+            found = listed[shown : shown + count]
+            for number, draft in enumerate(found or [Draft(answer.text, None, None)]):
+                is_read = draft.target is not None or (self.task.open_ended and bool(found))
+                check = self.check.check(draft.question if is_read else None)
                 if answer.finish == "too_long":
                     check = TOO_LONG
                 row = Question(
@@ -123,6 +127,24 @@ class Drafting:
                     self.check.add(row.id, row.text)
                 drafted.append(row)
         return drafted
+
+    def _examples(self, earlier: Sequence[Item], draw: random.Random) -> list[Item]:
+        """What a prompt shows: seeds, and earlier drafts among them where there are enough."""
+        seeds, drafts = self.settings.seeds_per_prompt, self.settings.drafts_per_prompt
+        if len(earlier) < drafts or not drafts:
+            return draw.sample(list(self.seeds), seeds + drafts)
+        shown = [*draw.sample(list(self.seeds), seeds), *draw.sample(list(earlier), drafts)]
+        return draw.sample(shown, len(shown))
+
+    def _solved_items(self) -> list[Item]:
+        """The questions of earlier rounds that have an accepted rationale, each with its first."""
+        texts = {row.id: row.text for row in self.questions.rows}
+        items: dict[str, Item] = {}
+        for row in self.rationales.rows:
+            if row.check.accepted and row.answer is not None:
+                item = Item(id=row.question_id, question=texts[row.question_id], rationale=row.text, answer=row.answer)
+                items.setdefault(row.question_id, item)
+        return list(items.values())
 
     def _draft_rationales(self, turn: int) -> list[Rationale]:
         accepted = [row for row in self.questions.rows if row.check.accepted]
@@ -146,7 +168,7 @@ class Drafting:
         for question, drafts in zip(questions, parsed, strict=True):
             styles: list[str] = [asked or "naive" for asked in self.styles[: len(drafts)]]
             # One solution more, and one vote for its answer.
-            if question.solution is not None or not self.task.explains:
+            if not self.task.open_ended and (question.solution is not None or not self.task.explains):
                 drafts.append((question.solution or "", question.target))
                 styles.append(DRAFTED)
             checks = check_rationales(self.task, drafts)
@@ -170,12 +192,18 @@ class Drafting:
         max_tokens: int,
         temperature: float,
         stop: Sequence[str] = (),
+        alike: int = 1,
     ) -> list[Answer]:
+        """`alike`: prompts in a row that are the same."""
         if not prompts:
             return []
         answers = self.engine.generate(
             [
-                Prompt(self.engine.render(prompt), zlib.crc32(f"{self.seed}-{name}-{place}".encode()))
+                Prompt(
+                    self.engine.render(prompt),
+                    zlib.crc32(f"{self.seed}-{name}-{place}".encode()),
+                    place // alike if alike > 1 else 0,
+                )
                 for place, prompt in enumerate(prompts)
             ],
             max_tokens=max_tokens,
@@ -232,10 +260,12 @@ def elicit(
 def _shown(seeds: Sequence[Item], settings: Elicit) -> list[Item]:
     """The seeds that the teacher may see. Raises StageError where a prompt asks for more than there are."""
     shown = [seed for seed in seeds if seed.steps is None or seed.steps >= settings.least_steps]
-    if len(shown) < settings.seeds_per_prompt:
+    needed = settings.seeds_per_prompt + settings.drafts_per_prompt
+    if len(shown) < needed:
+        drafts = f" + elicit.drafts_per_prompt={settings.drafts_per_prompt}" if settings.drafts_per_prompt else ""
         raise StageError(
             f"elicit.least_steps={settings.least_steps} leaves {len(shown)} of {len(seeds)} seeds, and a prompt shows "
-            f"elicit.seeds_per_prompt={settings.seeds_per_prompt}: lower one of them, or raise task.seeds"
+            f"elicit.seeds_per_prompt={settings.seeds_per_prompt}{drafts}: lower one of them, or raise task.seeds"
         )
     return shown
 

@@ -41,7 +41,8 @@ def export(
     """Writes into `folder` the files, parity.json (the `artefacts` of report.json), and for the torch model (`model`)
     and every file its answers to the items of `slices`: NAME.samples.jsonl and NAME.results.json.
 
-    Raises arte_export's errors.
+    Open answers are graded by nobody: the files are held against the model by all checks but accuracy. Raises
+    arte_export's errors.
     """
     from arte_export import parity, student_files
     from transformers import AutoTokenizer
@@ -69,13 +70,15 @@ def export(
         rows = [_solved(tokenizer, task, item) for item in solved]
         found = parity.Reference(student, rows, asked, settings.max_tokens, _answer(task))
         assert found.answers is not None
-        correct["model"] = graded("model", found.answers)
+        if not task.open_ended:
+            correct["model"] = graded("model", found.answers)
         return found
 
     def accuracy(file: "DeviceFile", made: "Answers") -> "TaskAccuracy":
         return _accuracy(task.name, correct["model"], graded(file.path.name, made))
 
-    made = student_files.export(student, folder, targets, metadata, arte_home(), model, calibrating, accuracy, say)
+    grade = None if task.open_ended else accuracy
+    made = student_files.export(student, folder, targets, metadata, arte_home(), model, calibrating, grade, say)
     (folder / "parity.json").write_text(
         json.dumps([artefact(each) for each in made], indent=2, ensure_ascii=False), encoding="utf-8"
     )
@@ -106,7 +109,10 @@ def _solved(tokenizer: Any, task: Task, item: Item) -> list[int]:
 
 
 def _answer(task: Task) -> Callable[[str], str | None]:
-    """Both readings of an answer at once: files are equal to the model where strict and flexible match are."""
+    """Both readings of an answer at once: files are equal to the model where strict and flexible match are. Of open
+    answers, the whole of it."""
+    if task.open_ended:
+        return lambda text: text
     return lambda text: f"{task.strict(text)}, last number {task.flexible(text)}"
 
 

@@ -1,8 +1,9 @@
-"""`arte evaluate`: the accuracy of any model or device file on a task."""
+"""`arte evaluate`: the accuracy of any model or device file on a task; where answers are open, a model's loss."""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from arte import disk, machine, models, tasks
@@ -10,19 +11,23 @@ from arte.errors import ModelError
 from arte.generation import Message
 from arte.recipe import Evaluate, Model
 from arte.recipe import Task as TaskSettings
-from arte.report.statistics import wilson
+from arte.report.statistics import mean_interval, wilson
 from arte.rows import Item
 from arte.stages.answering import Answering
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
+from arte.stages.held_out_loss import OpenSample, evaluate_open
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
 
 
-def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path | None, seed: int = 0) -> list[Sample]:
+def judge(
+    name: str, task_settings: TaskSettings, settings: Evaluate, out: Path | None, seed: int = 0
+) -> list[Sample] | list[OpenSample]:
     """Asks a hub id, a model folder, a .gguf file or an ONNX folder every test item, greedy, through lm-eval.
 
     A device file is asked in a child process, with its own chat template. samples.jsonl and results.json go to `out`.
+    Where answers are open, a model's loss on the gold replies is measured; raises ModelError for a device file then.
     """
     from arte_export import device_file, gguf_header
 
@@ -34,6 +39,11 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
         if file is not None:
+            if task.open_ended:
+                raise ModelError(
+                    f"{name}: the answers of {task.name} are open, and a device file gives no loss on them; evaluate "
+                    "the model folder that it was made from (its parity.json has the ratio of their perplexities)"
+                )
             if not file.path.exists():
                 raise ModelError(f"{name}: no such file; expected a model folder, a hub id or a device file")
             if file.format == "gguf":
@@ -45,7 +55,10 @@ def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path 
         path = models.resolve(Model(name=name)).path
         engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
         answering = Answering(engine, Path(scratch) / "replies.jsonl", settings.batch_size, settings.max_tokens)
-        return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings)
+        prompts = [engine.render(chat) for chat in asked]
+        if task.open_ended:
+            return evaluate_open(folder, slices, prompts, task, answering, engine)
+        return evaluate(folder, slices, prompts, task, answering, settings)
 
 
 def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
@@ -65,10 +78,18 @@ def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
     return texts
 
 
-def lines(samples: Sequence[Sample]) -> list[str]:
-    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson)."""
+def lines(samples: Sequence[Sample] | Sequence[OpenSample]) -> list[str]:
+    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson); or the mean loss."""
     found = []
     for name in dict.fromkeys(sample.slice for sample in samples):
+        losses = [sample.loss for sample in samples if isinstance(sample, OpenSample) and sample.slice == name]
+        if losses:
+            low, high = mean_interval(losses)
+            found.append(
+                f"{name:7s} loss {fmean(losses):.3f} nats a token of {len(losses)} gold replies "
+                f"(95 % interval {low:.3f} to {high:.3f})"
+            )
+            continue
         rows = [sample for sample in samples if sample.slice == name]
         for metric in ("strict", "flexible"):
             correct = sum(getattr(row, f"{metric}_correct") for row in rows)

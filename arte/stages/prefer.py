@@ -11,7 +11,7 @@ import numpy as np
 from arte.errors import StageError
 from arte.jsonl import RowLog
 from arte.preference import Score as Scorer
-from arte.preference.pairs import question_pairs, rationale_pairs
+from arte.preference.pairs import prompt_pairs, question_pairs, rationale_pairs
 from arte.preference.partial_table import Floats, Spending, moments, predict, spend, telling
 from arte.progress import progress
 from arte.recipe import Prefer
@@ -97,7 +97,10 @@ def prefer(
     questions = {row.id: row for row in read_rows(elicited / "questions.jsonl", Question)}
     rationales = read_rows(elicited / "rationales.jsonl", Rationale)
     scores = score(folder, elicited, drafts_to_score(rationales, settings.drafts, seed), scorer, settings, seed)
-    of_questions = question_pairs(task, questions, scores, settings, per_prompt, seed)
+    if settings.chosen == "above_zero":
+        of_questions = prompt_pairs(task, questions, scores, settings)
+    else:
+        of_questions = question_pairs(task, questions, scores, settings, per_prompt, seed)
     of_rationales = rationale_pairs(task, questions, rationales, scores, settings)
     pairs = [*of_questions.made, *of_rationales.made]
     dropped = {"question": dict(of_questions.dropped), "rationale": dict(of_rationales.dropped)}

@@ -30,6 +30,7 @@ class Arithmetic:
     strict = staticmethod(answers.strict)
     flexible = staticmethod(answers.flexible)
     explains = True
+    open_ended = False
     identity = ""
 
     def right(self, found: str | None, gold: str) -> bool:

@@ -43,6 +43,9 @@ class Task(Protocol):
     licence: str
     explains: bool
     """Whether a reply is a solution and then the answer; else it is the answer alone."""
+    open_ended: bool
+    """Whether replies are free text, of which nothing can be said to be right or wrong: the teacher lists questions
+    without answers, and students are evaluated by their loss on gold replies. `right` then says equal, no more."""
     identity: str
     """Of a task that is given in files: changes with anything that prompts or checks depend on. Empty where they come
     with ARTE."""
