@@ -24,6 +24,9 @@ from arte.recipe import Prefer
 from arte.rows import Pair, Question, Rationale, Score
 from arte.tasks.task import Draft, Task
 
+ONE_SIGN = "prompts with one sign"
+"""A reason for no pair: of the drafts under a prompt all help, or all harm."""
+
 
 class Pairs(NamedTuple):
     """The pairs, and how many were dropped for which reason."""
@@ -168,7 +171,7 @@ def prompt_pairs(task: Task, questions: dict[str, Question], scores: Sequence[Sc
         above = [question for question in those if value[question] > 0]
         below = [question for question in those if value[question] < 0]
         if not above or not below:
-            dropped["prompts with one sign"] += 1
+            dropped[ONE_SIGN] += 1
         for chosen in above:
             for rejected in below:
                 gap = value[chosen] - value[rejected]

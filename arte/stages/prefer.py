@@ -11,7 +11,7 @@ import numpy as np
 from arte.errors import StageError
 from arte.jsonl import RowLog
 from arte.preference import Score as Scorer
-from arte.preference.pairs import prompt_pairs, question_pairs, rationale_pairs
+from arte.preference.pairs import ONE_SIGN, prompt_pairs, question_pairs, rationale_pairs
 from arte.preference.partial_table import Floats, Spending, moments, predict, spend, telling
 from arte.progress import progress
 from arte.recipe import Prefer
@@ -111,10 +111,17 @@ def prefer(
         drafts = len({row.rationale_id for row in scores})
         raise StageError(
             f"{drafts} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
-            f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}"
+            f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}{_sign(of_questions.dropped)}"
         )
     write_rows(folder.path / "pairs.jsonl", pairs)
     return Figures()
+
+
+def _sign(dropped: Counter[str]) -> str:
+    """What may be done where drafts of a prompt all help: any text helps a student that has learnt nothing yet."""
+    if not dropped[ONE_SIGN]:
+        return ""
+    return ", or task.seeds, on which influence warms its student up: to one that knows nothing yet every draft helps"
 
 
 def drafts_to_score(rationales: Sequence[Rationale], most: int | None, seed: int) -> list[Rationale]:
