@@ -108,12 +108,12 @@ def _header(report: Report) -> dict[str, Any]:
 def _method(report: Report) -> str:
     teacher = report.models.teacher.name if report.models.teacher else "the teacher"
     student = report.models.student.name if report.models.student else "the student"
+    what = "instructions and replies" if report.losses else "problems and solutions"
     text = (
         "## How it was made\n\n"
-        f"`{student}` was fine-tuned on problems and solutions written by `{teacher}` with ARTE "
+        f"`{student}` was fine-tuned on {what} written by `{teacher}` with ARTE "
         "([arXiv 2406.19227](https://arxiv.org/abs/2406.19227)): the teacher drafts, the student's preference "
-        "among the drafts is measured by one-shot in-context learning, the teacher is aligned with it by DPO, and "
-        "drafts again. "
+        f"among the drafts is measured by {_way(report)}, the teacher is aligned with it by DPO, and drafts again. "
         f"This is the student of the arm `{report.student_arm}`: "
         f"{words.ARM_MEANING.get(report.student_arm or '', 'an arm of the run')}."
     )
@@ -128,6 +128,14 @@ def _method(report: Report) -> str:
             f"{trained} The drafts are synthetic. Seed and test problems: {report.data_source or report.task}."
         )
     return text
+
+
+def _way(report: Report) -> str:
+    """How the preference was measured."""
+    score = str(report.settings["prefer"]["score"])
+    if score.startswith("influence"):
+        return "a step of training on each ([arXiv 2410.14208](https://arxiv.org/abs/2410.14208))"
+    return "one-shot in-context learning" if score.startswith("icl_") else "how likely each is to it"
 
 
 def _evaluation(report: Report) -> str:

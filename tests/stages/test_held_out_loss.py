@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from arte import models
+from arte.errors import ModelError
 from arte.generation.transformers import TransformersEngine
 from arte.models import ModelFolder
 from arte.recipe import Evaluate
@@ -93,3 +94,9 @@ def test_a_model_is_evaluated_by_its_loss_and_nothing_is_called_right(
     [line] = judge.lines(samples)
     mean = sum(sample.loss for sample in samples if isinstance(sample, OpenSample)) / 3
     assert line.startswith(f"test    loss {mean:.3f} nats a token of 3 gold replies (95 % interval ")
+
+
+def test_a_device_file_gives_no_loss(folder: Path) -> None:
+    settings = TaskSettings(name=str(folder), seeds=2, probes=2)
+    with pytest.raises(ModelError, match=r"the answers of instructions are open, and a device file gives no loss"):
+        judge.judge("student.gguf", settings, Evaluate(), None)

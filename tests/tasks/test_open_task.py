@@ -143,3 +143,11 @@ def test_settings_that_want_right_answers_are_refused(folder: Path) -> None:
     assert "(the answers of its task are open) cannot be run" in problem
     asked = ["prefer.score=influence", "prefer.probes=random", "tailor.rationales=1"]
     preflight.check(config.load_recipe(path, overrides=asked))
+
+
+def test_the_example_is_sound() -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "instructions"
+    checked = task_check.check(example)
+    assert (checked.problems, checked.counts) == ([], {"seeds": 44, "validation": 24, "test": 56})
+    found = config.load_recipe(example / "recipe.yaml", "starter")
+    assert (found.elicit.seeds_per_prompt, found.elicit.drafts_per_prompt, found.elicit.completions) == (6, 2, 4)
