@@ -147,7 +147,8 @@ def evaluate(
     shots: Annotated[int, typer.Option(help="Gold examples in front of each item.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Keep samples.jsonl and results.json here.")] = None,
 ) -> None:
-    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval; scores of lm-eval's own tasks."""
+    """Accuracy of a model or a device file on a task, greedy, with a 95 % interval, or a model's loss on open answers;
+    scores of lm-eval's own tasks."""
     from arte.quiet import quiet
     from arte.recipe import Evaluate
     from arte.recipe import Task as TaskSettings
@@ -245,6 +246,7 @@ def recipes() -> None:
 app.command()(cli_bench.devices)
 app.command()(cli_task.tasks)
 app.command()(cli_task.data)
+app.command()(cli_task.judge)
 app.add_typer(cli_task.app, name="task")
 
 

@@ -1,4 +1,4 @@
-"""The commands about tasks and what is learnt of them: `arte tasks`, `arte task`, `arte data`."""
+"""The commands about tasks and what is learnt of them: `arte tasks`, `arte task`, `arte data`, `arte judge`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -48,4 +48,25 @@ def data(
     from arte import data_export
 
     for line in data_export.export(run, out):
+        typer.echo(line)
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with its arms evaluated.")],
+    server: Annotated[str, typer.Option(help="Where the judge answers, as in http://127.0.0.1:8000/v1.")],
+    model: Annotated[str, typer.Option(help="The name that the server has for the judge.")],
+    a: Annotated[str | None, typer.Option(help="An arm; the shipped one without it.")] = None,
+    b: Annotated[str | None, typer.Option(help="The arm it is compared with; its control without it.")] = None,
+    key_variable: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the server's key; without it none is sent.")
+    ] = None,
+    test: Annotated[int | None, typer.Option(help="How many test items; all without it.", min=1)] = None,
+    requests: Annotated[int, typer.Option(help="Most requests under way at once.", min=1)] = 8,
+) -> None:
+    """Have a judge compare the replies of two arms to open questions, in both orders."""
+    from arte import judging
+    from arte.recipe_engines import Server
+
+    settings = Server(url=server, key_variable=key_variable, requests=requests)
+    for line in judging.lines(judging.judge(run, a, b, model, settings, test)):
         typer.echo(line)

@@ -89,14 +89,15 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
 
     elicit, prefer, distill = recipe.elicit, recipe.prefer, recipe.distill
     styles = len(elicit.styles)
+    shown = elicit.seeds_per_prompt + elicit.drafts_per_prompt
 
     def drafting(rationales: int) -> tuple[float, float]:
         """Prompts come in whole batches, and one batch may give more than is asked for."""
-        prompts = max(1, elicit.batch_size // elicit.questions_per_prompt)
-        rounds = math.ceil(elicit.questions / (ACCEPTED_QUESTIONS * prompts * elicit.questions_per_prompt))
-        tokens_in = rounds * prompts * (INSTRUCTION + elicit.seeds_per_prompt * SEED)
+        replies = max(1, elicit.batch_size // (elicit.questions_per_prompt * elicit.completions)) * elicit.completions
+        rounds = math.ceil(elicit.questions / (ACCEPTED_QUESTIONS * replies * elicit.questions_per_prompt))
+        tokens_in = rounds * replies * (INSTRUCTION + shown * SEED)
         tokens_in += rationales * (INSTRUCTION + QUESTION)
-        return tokens_in, rounds * prompts * elicit.questions_per_prompt * DRAFT + rationales * RATIONALE
+        return tokens_in, rounds * replies * elicit.questions_per_prompt * DRAFT + rationales * RATIONALE
 
     explained = elicit.explained or elicit.questions
     told_in, told_out = drafting(explained * styles) if arms.elicits(recipe) else (0.0, 0.0)
@@ -113,9 +114,9 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in tailored]
     valued += [_scored(recipe, recipe.prefer.score, recipe.tailor.over * elicit.questions) for _ in aligned * later]
     scored, decoded = sum(read for read, _ in valued), sum(drawn for _, drawn in valued)
-    pair_tokens = prefer.question_pairs * 2 * (
-        INSTRUCTION + elicit.seeds_per_prompt * SEED + elicit.questions_per_prompt * DRAFT
-    ) + min(prefer.rationale_pairs, elicit.questions) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
+    pair_tokens = prefer.question_pairs * 2 * (INSTRUCTION + shown * SEED + elicit.questions_per_prompt * DRAFT) + min(
+        prefer.rationale_pairs, elicit.questions
+    ) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
     pair_tokens = pair_tokens if recipe.align.adapter is None else 0
     trained = len(arms.trained(recipe.arms))
     examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants

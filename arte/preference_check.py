@@ -65,6 +65,11 @@ def check(
     recipe = config.load_saved(folder / "recipe.yaml")
     with Workspace.open(folder, recipe) as workspace:
         run = Run(recipe, workspace, say)
+        if run.task.open_ended:
+            raise RecipeError(
+                f"preference-check of {folder}",
+                [f"task.name: {run.task.name} has open answers, and accuracies of subsets are what is compared here"],
+            )
         drafts = _drafts(folder, size, most, recipe.seed)
         practise(run)
         choose_probes(run)

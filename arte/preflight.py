@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from arte import machine, tasks
+from arte import arms, machine, tasks
 from arte.errors import EngineError, RecipeError
 from arte.recipe import Recipe
+from arte.tasks.task import Taught
 
 
 def check(recipe: Recipe) -> None:
@@ -20,7 +21,7 @@ def check(recipe: Recipe) -> None:
     if recipe.scale in ("gpu", "paper") and machine.device() == "cpu":
         need = f"scale {recipe.scale}: needs an NVIDIA GPU, and torch {version('torch')} sees none on this machine"
         raise RecipeError(f"{recipe.name} at scale {recipe.scale}", [f"{need}; take --scale starter, which needs none"])
-    tasks.taught(recipe.task.name)
+    check_task(recipe, tasks.taught(recipe.task.name))
     for package, setting, remedy in _needed(recipe):
         if find_spec(package) is None:
             raise EngineError(f"{setting}: needs the package {package}, which is not installed: {remedy}")
@@ -28,6 +29,21 @@ def check(recipe: Recipe) -> None:
     for name in recipe.devices:
         devices.load(name)
     lm_tasks.load(recipe.evaluate)
+
+
+def check_task(recipe: Recipe, task: Taught) -> None:
+    """Raises RecipeError for settings that want answers which are right or wrong, where a task's are not."""
+    if not task.open_ended:
+        return
+    found = []
+    if "icl_accuracy" in arms.scores(recipe):
+        found.append("prefer.score: icl_accuracy counts right answers; take influence or icl_logprob")
+    if recipe.prefer.probes == "irt":
+        found.append("prefer.probes: irt fits right answers; take random")
+    if recipe.tailor.rationales == 0 and arms.teachers(recipe):
+        found.append("tailor.rationales: found 0, expected 1 or more, as the teacher's list holds no replies")
+    if found:
+        raise RecipeError(f"{recipe.name} at scale {recipe.scale} (the answers of its task are open)", found)
 
 
 def _needed(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

@@ -16,6 +16,8 @@ from arte.arms import MADE
 from arte.recipe import Recipe
 
 Location = tuple[int | str, ...]
+ABOUT_ZERO = ("influence", "influence_first_order", "icl_logprob")
+"""Scores of which those above zero help."""
 Origins = Mapping[tuple[str, ...], str]
 """Where each key was written ("line 12", "command line"), by its path."""
 
@@ -58,12 +60,28 @@ def of_cross_checks(values: Mapping[str, Any], origins: Origins, faulty: set[str
         problem("prefer.probes", "found irt, which chooses among task.validation items; set task.validation too")
     if (given := check("elicit.seeds_per_prompt", "task.seeds")) and given[0] > given[1]:
         problem("elicit.seeds_per_prompt", f"found {given[0]}, expected at most task.seeds ({given[1]})")
+    elif given and (more := check("elicit.drafts_per_prompt")) and given[0] + more[0] > given[1]:
+        problem(
+            "elicit.drafts_per_prompt",
+            f"found {more[0]}: before there are drafts a prompt shows {given[0] + more[0]} seeds, and task.seeds is "
+            f"{given[1]}",
+        )
     if (given := check("tailor.temperature", "tailor.rationales")) and given[0] == 0 and given[1] > 1:
         problem("tailor.temperature", f"found 0, expected above 0, as tailor.rationales is {given[1]}")
     given = check("prefer.rationale_pairs", "prefer.question_pairs", "arms", "align.adapter")
     aligned = [arm for arm in given[2] if arm in MADE and MADE[arm].aligned] if given else []
     if given and given[0] == given[1] == 0 and aligned and given[3] is None:
         problem("prefer.rationale_pairs", f"found 0, as is prefer.question_pairs; the arm {aligned[0]} needs pairs")
+    given = check("prefer.chosen", "prefer.score", "elicit.questions_per_prompt", "elicit.completions")
+    if given and given[0] == "above_zero":
+        for score in dict.fromkeys(MADE[arm].score or given[1] for arm in aligned):
+            if score not in ABOUT_ZERO:
+                some = ", ".join(ABOUT_ZERO)
+                problem("prefer.chosen", f"found above_zero, which {score} says nothing of; take one of {some}")
+        if given[2] > 1:
+            problem("elicit.questions_per_prompt", f"found {given[2]}, expected 1, as prefer.chosen is above_zero")
+        if given[3] == 1:
+            problem("elicit.completions", "found 1, expected 2 or more, as prefer.chosen is above_zero")
     given = check("teacher.engine", "teacher.server.url", "teacher.weights", "align.skip")
     if given and given[0] == "openai":
         if given[1] is None:

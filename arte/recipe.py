@@ -124,7 +124,15 @@ class Elicit(Settings):
     least_steps: Count = Field(
         1, description="Seeds shown have at least so many steps: a small teacher's problems have fewer than its models."
     )
+    drafts_per_prompt: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Earlier accepted drafts shown among the seeds of each prompt, and more seeds until there are so "
+        "many (Self-Instruct and Montessori-Instruct: 2 among 6 seeds).",
+    )
     questions_per_prompt: Count = Field(5, description="New problems asked for in each prompt (paper: 5).")
+    completions: Count = Field(
+        1, description="Replies drawn of each prompt for questions (Montessori-Instruct: 4, of one question each)."
+    )
     styles: Annotated[tuple[Style, ...], Field(min_length=1)] = Field(
         ("steps", "brief", "equations", "child"), description="Rationales for each question, one per style (paper: 4)."
     )
@@ -165,10 +173,11 @@ class Prefer(Settings):
         "those that tell most, and the rest of the table is predicted.",
     )
     question_pairs: Annotated[int, Field(ge=0)] = Field(50, description="Most pairs of questions (paper: 50).")
-    chosen: Literal["top", "covered"] = Field(
+    chosen: Literal["top", "covered", "above_zero"] = Field(
         "top",
         description="Questions that are preferred: the quarter with the highest scores (as in the paper), or as many "
-        "that between them help every probe. Their opposites are of the lowest quarter.",
+        "that between them help every probe, each against the lowest quarter; or above_zero: of the replies to one "
+        "prompt, each that helps against each that harms (Montessori-Instruct).",
     )
     rationale_pairs: Annotated[int, Field(ge=0)] = Field(250, description="Most pairs of rationales (paper: 250).")
     margin: Annotated[float, Field(ge=0.0)] = Field(0.0, description="No pair where the scores differ by less.")

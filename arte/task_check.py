@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz, process, utils
 
-from arte import config
-from arte.errors import ArteError, DataError
+from arte import config, preflight
+from arte.errors import ArteError, DataError, RecipeError
 from arte.generation import Message
 from arte.recipe import Recipe
 from arte.rows import Item
@@ -79,10 +79,11 @@ def _unlisted(task: FolderTask, seeds: Found) -> list[str]:
     problems = []
     for item, where in zip(seeds.items, seeds.where, strict=True):
         drafts = task.parse_questions(task.question_prompt([item], 1)[-1]["content"])
-        if len(drafts) != 1 or (drafts[0].question, drafts[0].target) != (item.question, item.answer):
+        target = None if task.open_ended else item.answer
+        if [(draft.question, draft.target) for draft in drafts] != [(item.question, target)]:
+            words = "`Example N:`" if task.open_ended else "`Example N:`, `Solution:` or `Answer:`"
             problems.append(
-                f"{where}: cannot stand in the teacher's list, as a line of it begins with `Example N:`, `Solution:` "
-                "or `Answer:`; word it otherwise"
+                f"{where}: cannot stand in the teacher's list, as a line of it begins with {words}; word it otherwise"
             )
     return problems
 
@@ -103,7 +104,8 @@ def _recipe_problems(task: FolderTask) -> list[str]:
             continue
         try:
             task.splits(recipe.task, recipe.seed)
-        except DataError as error:
+            preflight.check_task(recipe, task)
+        except (DataError, RecipeError) as error:
             problems.append(f"{path}, scale {recipe.scale}: {error}")
     return problems
 
@@ -114,6 +116,8 @@ def _warnings(task: FolderTask, found: dict[SplitName, Found]) -> list[str]:
         count = len(each.items)
         if 0 < count < FEWEST[split]:
             why = WHY[split].format(count=count, error=50 / count**0.5)
+            if task.open_ended and split == "test":
+                why = "a difference of losses is a mean over them"
             warnings.append(f"{split} has {count} items, {FEWEST[split]} or more would be better: {why}")
     known = [*found["seeds"].items, *found["validation"].items]
     texts = [utils.default_process(item.question) for item in known]
@@ -132,7 +136,7 @@ def _prompts(task: FolderTask, seeds: Sequence[Item]) -> list[tuple[str, list[Me
     first = seeds[0]
     last = seeds[-1]
     reply: Message = {"role": "assistant", "content": task.completion(first.rationale, first.answer)}
-    what = "a solution" if task.explains else "an answer"
+    what = "a reply" if task.open_ended else "a solution" if task.explains else "an answer"
     return [
         ("the teacher is asked for new items", task.question_prompt(list(seeds[:3]), 3)),
         (f"the teacher is asked for {what}", task.rationale_prompt(last.question, None)),

@@ -25,6 +25,7 @@ from arte.rows import Example
 from arte.stages import lm_tasks, overlap
 from arte.stages.evaluate import chats
 from arte.stages.evaluate import evaluate as ask
+from arte.stages.held_out_loss import evaluate_open
 from arte.tasks.mixture import by_task
 from arte.workspace import Figures, StageFolder
 
@@ -193,7 +194,7 @@ def train(run: Run, name: str, those: list[Example], steps: int, settings: Disti
 
 
 def evaluate(run: Run, arm: Arm) -> None:
-    """An arm's student on the test items."""
+    """An arm's student on the test items: its answers, or, where they are open, its loss on the gold replies too."""
     from arte.stages.answering import Answering, Scoring
 
     settings = run.recipe.evaluate
@@ -204,8 +205,11 @@ def evaluate(run: Run, arm: Arm) -> None:
         answering = Answering(engine, folder.path / "replies.jsonl", settings.batch_size, settings.max_tokens)
         scoring = Scoring(engine, folder.path / "options.jsonl", settings.batch_size)
         slices = run.slices(None)
-        asked = chats(slices, run.shots, run.task)
-        ask(folder.path, slices, [engine.render(chat) for chat in asked], run.task, answering, settings, scoring)
+        prompts = [engine.render(chat) for chat in chats(slices, run.shots, run.task)]
+        if run.task.open_ended:
+            evaluate_open(folder.path, slices, prompts, run.task, answering, engine)
+        else:
+            ask(folder.path, slices, prompts, run.task, answering, settings, scoring)
         return Figures(tokens_in=answering.tokens_in + scoring.tokens_in, tokens_out=answering.tokens_out)
 
     given = {

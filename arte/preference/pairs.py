@@ -2,7 +2,8 @@
 
 The score of a rationale is its mean over probes, the score of a question the mean of its rationales' (equations 2
 and 4). Questions: one from the top quarter against one from the bottom quarter. Rationales: the best of a question
-against the worst of the same question, under the naive prompt, with the style prompt erased.
+against the worst of the same question, under the naive prompt, with the style prompt erased. `prompt_pairs` makes those
+of Montessori-Instruct instead: of several replies to one prompt, each that helps against each that harms.
 
 A pair is made only where the difference, taken probe by probe, lies beyond its interval: with 40 yes/no probes the best
 and the worst of four equal rationales lie 16 points apart by chance. The interval is that of one difference (Student's
@@ -22,6 +23,9 @@ from arte.preference.selection import choose
 from arte.recipe import Prefer
 from arte.rows import Pair, Question, Rationale, Score
 from arte.tasks.task import Draft, Task
+
+ONE_SIGN = "prompts with one sign"
+"""A reason for no pair: of the drafts under a prompt all help, or all harm."""
 
 
 class Pairs(NamedTuple):
@@ -146,20 +150,61 @@ def question_pairs(
         if why := _refused(gap, bounds, settings):
             dropped[why] += 1
             continue
-        prompt = json.loads(questions[chosen[0]].prompt)
-        pairs.append(
-            Pair(
-                level="question",
-                prompt=json.dumps(prompt[:-1], ensure_ascii=False),
-                chosen=task.question_reply(prompt, [_as_drafted(questions[q]) for q in chosen]),
-                rejected=task.question_reply(prompt, [_as_drafted(questions[q]) for q in rejected]),
-                chosen_id="+".join(chosen),
-                rejected_id="+".join(rejected),
-                margin=gap,
-                interval=bounds,
-            )
-        )
+        pairs.append(_question_pair(task, questions, chosen, rejected, gap, bounds))
     return Pairs(pairs, dropped)
+
+
+def prompt_pairs(task: Task, questions: dict[str, Question], scores: Sequence[Score], settings: Prefer) -> Pairs:
+    """At most `question_pairs` pairs: under each prompt, every question with a score above zero against every one with
+    a score below (Montessori-Instruct, arXiv 2410.14208), the widest gaps first.
+
+    There the sign decides alone, against one measured loss; here a gap within its interval gives no pair.
+    """
+    value = question_scores(scores)
+    table = _question_table(scores)
+    dropped: Counter[str] = Counter()
+    by_prompt = defaultdict(list)
+    for question in value:
+        by_prompt[questions[question].prompt].append(question)
+    pairs = []
+    for those in by_prompt.values():
+        above = [question for question in those if value[question] > 0]
+        below = [question for question in those if value[question] < 0]
+        if not above or not below:
+            dropped[ONE_SIGN] += 1
+        for chosen in above:
+            for rejected in below:
+                gap = value[chosen] - value[rejected]
+                bounds = interval(_differences(table[chosen], table[rejected]), settings.confidence)
+                if why := _refused(gap, bounds, settings):
+                    dropped[why] += 1
+                    continue
+                pairs.append(_question_pair(task, questions, [chosen], [rejected], gap, bounds))
+    pairs.sort(key=lambda pair: (-pair.margin, pair.chosen_id, pair.rejected_id))
+    if len(pairs) > settings.question_pairs:
+        dropped["more than asked for"] += len(pairs) - settings.question_pairs
+    return Pairs(pairs[: settings.question_pairs], dropped)
+
+
+def _question_pair(
+    task: Task,
+    questions: dict[str, Question],
+    chosen: Sequence[str],
+    rejected: Sequence[str],
+    gap: float,
+    bounds: tuple[float, float] | None,
+) -> Pair:
+    prompt = json.loads(questions[chosen[0]].prompt)
+    return Pair(
+        level="question",
+        prompt=json.dumps(prompt[:-1], ensure_ascii=False),
+        chosen=task.question_reply(prompt, [_as_drafted(questions[q]) for q in chosen]),
+        rejected=task.question_reply(prompt, [_as_drafted(questions[q]) for q in rejected]),
+        chosen_id="+".join(chosen),
+        rejected_id="+".join(rejected),
+        margin=gap,
+        interval=bounds,
+    )
 
 
 def _covering(questions: Sequence[str], scores: Sequence[Score], count: int) -> list[str]:

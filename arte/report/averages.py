@@ -1,13 +1,15 @@
 """Means over the tasks of a run over several: of BIG-Bench Hard by family and over all its groups, as in the paper's
-tables (2 and 5); of others over all tasks, each with equal weight."""
+tables (2 and 5); of others over all tasks, each with equal weight. There is none by a metric that one of its tasks has
+not."""
 
 from collections.abc import Sequence
-from typing import cast
+from statistics import fmean
+from typing import cast, get_args
 
-from arte import arms
-from arte.recipe import Arm
-from arte.report.contract import METRICS, Average, Comparison
+from arte import arms, tasks
+from arte.recipe import Arm, Recipe
 from arte.report.graded import Sample, Samples
+from arte.report.scores import MEAN, METRICS, Average, Compared, Comparison, Loss
 from arte.report.statistics import bootstrap_within, wilson
 from arte.tasks.bbh import family_weights
 from arte.tasks.mixture import grouped
@@ -15,14 +17,14 @@ from arte.tasks.mixture import grouped
 BBH = "bbh/"
 
 
-def weights(tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+def weights(names: Sequence[str]) -> dict[str, dict[str, float]]:
     """By the name of a mean, what each task weighs in it; none where there is one task."""
-    if len(tasks) < 2:
+    if len(names) < 2:
         return {}
-    if all(task.startswith(BBH) for task in tasks):
-        families = family_weights([task.removeprefix(BBH) for task in tasks])
+    if all(task.startswith(BBH) for task in names):
+        families = family_weights([task.removeprefix(BBH) for task in names])
         return {name: {BBH + task: share for task, share in those.items()} for name, those in families.items()}
-    return {"mean of tasks": {task: 1 / len(tasks) for task in tasks}}
+    return {MEAN: {task: 1 / len(names) for task in names}}
 
 
 def averages(samples: Samples, student_arm: str | None) -> list[Average]:
@@ -33,14 +35,14 @@ def averages(samples: Samples, student_arm: str | None) -> list[Average]:
     for arm, artefact, rows in graded:
         parts = _parts(rows)
         for metric in METRICS:
+            values = {task: _values(those, metric) for task, those in parts.items()}
             for name, shares in weights([*parts]).items():
-                accuracy = sum(
-                    share * sum(row.correct(metric) for row in parts[task]) / len(parts[task])
-                    for task, share in shares.items()
-                )
+                if not all(values[task] for task in shares):
+                    continue
+                accuracy = sum(share * fmean(values[task]) for task, share in shares.items())
                 # As many items as would tell a plain share as well (Kish 1965): Wilson's interval, which is not empty
                 # where all is wrong; that tasks differ among themselves would make it narrower.
-                size = 1 / sum(share**2 / len(parts[task]) for task, share in shares.items())
+                size = 1 / sum(share**2 / len(values[task]) for task, share in shares.items())
                 interval = wilson(min(accuracy * size, size), size)
                 assert interval is not None
                 found.append(
@@ -50,11 +52,35 @@ def averages(samples: Samples, student_arm: str | None) -> list[Average]:
                         metric=metric,
                         name=name,
                         tasks=len(shares),
-                        n=sum(len(parts[task]) for task in shares),
+                        n=sum(len(values[task]) for task in shares),
                         accuracy=accuracy,
                         ci95=interval,
                     )
                 )
+    return found
+
+
+def losses(samples: Samples, recipe: Recipe) -> list[Loss]:
+    """For every arm, on the test items of tasks with open answers; items are drawn anew within each task."""
+    found = []
+    for arm, rows in samples.arms.items():
+        parts = _parts(rows)
+        values = {task: _values(those, "loss") for task, those in parts.items()}
+        for name, shares in weights([*parts]).items():
+            if not all(values[task] for task in shares):
+                continue
+            mean = bootstrap_within([(share, values[task]) for task, share in shares.items()], seed=recipe.seed)
+            found.append(
+                Loss(
+                    arm=arm,
+                    task=tasks.called(recipe.task.name),
+                    slice=name,
+                    n=sum(len(values[task]) for task in shares),
+                    tokens=sum(row.tokens for task in shares for row in parts[task]),
+                    loss=mean.difference,
+                    ci95=mean.ci95,
+                )
+            )
     return found
 
 
@@ -66,17 +92,10 @@ def comparisons(samples: Samples, seed: int) -> list[Comparison]:
         if any([row.id for row in ours[task]] != [row.id for row in theirs.get(task, [])] for task in ours):
             continue
         for name, shares in weights([*ours]).items():
-            for metric in METRICS:
-                parts = [
-                    (
-                        share,
-                        [
-                            float(x.correct(metric)) - float(y.correct(metric))
-                            for x, y in zip(ours[task], theirs[task], strict=True)
-                        ],
-                    )
-                    for task, share in shares.items()
-                ]
+            for metric in get_args(Compared):
+                parts = [(share, _differences(ours[task], theirs[task], metric)) for task, share in shares.items()]
+                if not all(values for _, values in parts):
+                    continue
                 difference = bootstrap_within(parts, seed=seed)
                 found.append(
                     Comparison(
@@ -92,6 +111,16 @@ def comparisons(samples: Samples, seed: int) -> list[Comparison]:
                     )
                 )
     return found
+
+
+def _values(rows: Sequence[Sample], metric: Compared) -> list[float]:
+    return [value for row in rows if (value := row.value(metric)) is not None]
+
+
+def _differences(ours: Sequence[Sample], theirs: Sequence[Sample], metric: Compared) -> list[float]:
+    """On the items that were judged so of both."""
+    values = [(x.value(metric), y.value(metric)) for x, y in zip(ours, theirs, strict=True)]
+    return [a - b for a, b in values if a is not None and b is not None]
 
 
 def _parts(rows: Sequence[Sample]) -> dict[str, list[Sample]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from arte.report import task_table, usage, words
-from arte.report.contract import Artefact, Metric, Model, Report
+from arte.report.contract import Artefact, Model, Report
+from arte.report.scores import Metric
 
 # The starter models come from the package index under names of ours; these are their homes on the hub.
 _HOMES = {
@@ -94,6 +95,9 @@ def _header(report: Report) -> dict[str, Any]:
         )  # fmt: skip
         if row is not None:
             results.append({"type": "exact_match", "name": metric, "value": round(row.accuracy, 4)})
+    lost = report.lost(report.student_arm or "")
+    if lost is not None:
+        results.append({"type": "loss", "name": "nats a token of gold replies", "value": round(lost.loss, 4)})
     if results:
         dataset = _DATASETS.get(report.task, {"type": report.task, "name": report.task})
         task = {"type": "text-generation"}
@@ -106,12 +110,12 @@ def _header(report: Report) -> dict[str, Any]:
 def _method(report: Report) -> str:
     teacher = report.models.teacher.name if report.models.teacher else "the teacher"
     student = report.models.student.name if report.models.student else "the student"
+    what = "instructions and replies" if report.losses else "problems and solutions"
     text = (
         "## How it was made\n\n"
-        f"`{student}` was fine-tuned on problems and solutions written by `{teacher}` with ARTE "
+        f"`{student}` was fine-tuned on {what} written by `{teacher}` with ARTE "
         "([arXiv 2406.19227](https://arxiv.org/abs/2406.19227)): the teacher drafts, the student's preference "
-        "among the drafts is measured by one-shot in-context learning, the teacher is aligned with it by DPO, and "
-        "drafts again. "
+        f"among the drafts is measured by {_way(report)}, the teacher is aligned with it by DPO, and drafts again. "
         f"This is the student of the arm `{report.student_arm}`: "
         f"{words.ARM_MEANING.get(report.student_arm or '', 'an arm of the run')}."
     )
@@ -132,7 +136,28 @@ def _method(report: Report) -> str:
     return text
 
 
+def _way(report: Report) -> str:
+    """How the preference was measured."""
+    score = str(report.settings["prefer"]["score"])
+    if score.startswith("influence"):
+        return "a step of training on each ([arXiv 2410.14208](https://arxiv.org/abs/2410.14208))"
+    return "one-shot in-context learning" if score.startswith("icl_") else "how likely each is to it"
+
+
 def _evaluation(report: Report) -> str:
+    if report.losses:
+        lines = [
+            "## Evaluation\n",
+            "Nats a token of the gold replies, mean over items; 95 % intervals by bootstrap over items.\n",
+            "| arm | slice | items | loss | 95 % |",
+            "|---|---|---:|---:|---:|",
+            *(
+                f"| {row.arm} | {words.slice_title(row.slice)} | {row.n:,} | {words.nats(row.loss)} | "
+                f"{words.nats_interval(row.ci95)} |"
+                for row in report.losses
+            ),
+        ]
+        return "\n".join(lines)
     if not report.accuracy:
         return ""
     options = any(row.metric == "acc" for row in report.accuracy)

@@ -10,25 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from arte.ledger import Call
 from arte.recipe import Arm
+from arte.report.parts import OpenPart, Part
+from arte.report.scores import Accuracy, Average, Compared, Comparison, LmScore, Loss, Metric
 from arte.report.statistics import Spread
 from arte.stages.overlap import Overlap
 from arte.tasks.located import Read
-
-Metric = Literal["strict-match", "flexible-extract", "acc", "acc_norm"]
-METRICS: tuple[Metric, ...] = ("strict-match", "flexible-extract", "acc", "acc_norm")
-"""The last two, of the likeliest option, only where a task has options."""
-
-
-class Part(BaseModel):
-    """A frozen piece of the report; an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OpenPart(BaseModel):
-    """A piece that another package measured: fields that it adds are passed on as they are."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Machine(OpenPart):
@@ -36,7 +22,7 @@ class Machine(OpenPart):
     cores: int | None = None
     memory_bytes: int | None = None
     accelerator: str | None = None
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = Field(default_factory=dict)
 
 
 class Model(OpenPart):
@@ -92,7 +78,7 @@ class TeacherData(Tally):
     teacher: Literal["unaligned", "aligned"]
     questions: Tally
     rationales: Tally
-    tasks: dict[str, int] = {}
+    tasks: dict[str, int] = Field(default_factory=dict)
     """Questions with an accepted rationale by task, in a run over several."""
 
 
@@ -117,7 +103,7 @@ class Preference(Part):
     question_pairs: int
     rationale_pairs: int
     margin: Spread | None
-    dropped: dict[str, dict[str, int]] = {}
+    dropped: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Pairs that were not made, by level and reason."""
     draft_scores: list[float]
     """Mean over the probes for every scored draft, best first."""
@@ -149,83 +135,6 @@ class Curve(Part):
     metric: str
     steps: list[int]
     values: list[float | None]
-
-
-class Accuracy(Part):
-    arm: str
-    artefact: str
-    """`model` for the torch student, else the name of the file."""
-    task: str
-    metric: Metric
-    slice: str
-    """`test`, `unseen` (templates met nowhere else), `steps=N`: the part of `test` that takes N operations, or
-    `task=NAME`: the part that is of a task, in a run over several."""
-    n: int
-    correct: int
-    accuracy: float
-    ci95: tuple[float, float]
-
-
-class Average(Part):
-    """A mean of accuracies over tasks, on `test`."""
-
-    arm: str
-    artefact: str
-    metric: Metric
-    name: str
-    """Of BIG-Bench Hard a family (`Logic`), or `BBH`: all its groups. Of other tasks `mean of tasks`."""
-    tasks: int
-    n: int
-    """Items, all tasks together."""
-    accuracy: float
-    ci95: tuple[float, float]
-
-
-class Comparison(Part):
-    """a − b on the same items. `a` or `b` is an arm, or the name of a file (against the torch student it came from).
-    `slice` is an accuracy's, or the name of an average."""
-
-    a: str
-    b: str
-    metric: Metric
-    slice: str
-    n: int
-    difference: float
-    ci95: tuple[float, float]
-    p: float
-    test: str = "paired bootstrap"
-
-
-class LmScore(OpenPart):
-    """A score of one of lm-eval's own tasks, as an arm's student answered it (arte.stages.lm_tasks)."""
-
-    arm: str
-    task: str
-    metric: str
-    filter: str
-    value: float
-    standard_error: float | None
-    n: int
-    higher_is_better: bool | None
-    source: str | None = None
-    change: float | None = None
-    """Minus the untrained student's, on the same documents; null for that one, and where it is no mean of theirs."""
-    change_ci95: tuple[float, float] | None = None
-
-    @property
-    def title(self) -> str:
-        """`gsm8k, exact_match (strict-match)`."""
-        return f"{self.task}, {self.metric}" + ("" if self.filter == "none" else f" ({self.filter})")
-
-    @property
-    def verdict(self) -> str:
-        """What the change is, beyond chance or not."""
-        if self.change_ci95 is None:
-            return "–"
-        low, high = self.change_ci95
-        if low <= 0 <= high:
-            return "not shown"
-        return "better" if (low > 0) == (self.higher_is_better is not False) else "worse"
 
 
 class Parity(OpenPart):
@@ -286,15 +195,15 @@ class Measurement(OpenPart):
     ttft_s: Spread | None = None
     pp_tok_s: Spread | None = None
     tg_tok_s: Spread | None = None
-    tests: list[Timed] = []
+    tests: list[Timed] = Field(default_factory=list)
     inter_token_s: InterToken | None = None
     end_to_end: EndToEnd | None = None
     peak_rss_bytes: int | None = None
     mapped_bytes: int | None = None
     """The part of the resident memory that is mapped files."""
     energy_j_per_token: float | Spread | None = None
-    sweep: list[Swept] = []
-    unsteady: list[str] = []
+    sweep: list[Swept] = Field(default_factory=list)
+    unsteady: list[str] = Field(default_factory=list)
     """Why the figures are not to be trusted to their last digit."""
 
 
@@ -355,6 +264,8 @@ class Report(BaseModel):
     examples: Examples | None
     training: list[Curve]
     accuracy: list[Accuracy]
+    """Empty where answers are open, of which none is right or wrong: see `losses`."""
+    losses: list[Loss] = []
     averages: list[Average] = []
     """Of a run over several tasks."""
     comparisons: list[Comparison]
@@ -371,7 +282,13 @@ class Report(BaseModel):
     @property
     def arms(self) -> list[Arm]:
         """The arms whose students were evaluated."""
-        return list(dict.fromkeys(cast(Arm, row.arm) for row in self.accuracy if row.artefact == "model"))
+        names = [*(row.arm for row in self.accuracy if row.artefact == "model"), *(row.arm for row in self.losses)]
+        return list(dict.fromkeys(cast(Arm, name) for name in names))
+
+    @property
+    def metric(self) -> Compared:
+        """What its students are judged by first."""
+        return "loss" if self.losses else "strict-match"
 
     def found(
         self, arm: str, artefact: str = "model", metric: Metric = "strict-match", slice: str = "test"
@@ -380,7 +297,11 @@ class Report(BaseModel):
         wanted = (arm, artefact, metric, slice)
         return next((row for row in self.accuracy if (row.arm, row.artefact, row.metric, row.slice) == wanted), None)
 
-    def compared(self, a: str, b: str, metric: Metric = "strict-match", slice: str = "test") -> Comparison | None:
+    def lost(self, arm: str, slice: str = "test") -> Loss | None:
+        """The loss of an arm's student, or null."""
+        return next((row for row in self.losses if (row.arm, row.slice) == (arm, slice)), None)
+
+    def compared(self, a: str, b: str, metric: Compared = "strict-match", slice: str = "test") -> Comparison | None:
         """The comparison row with these keys, or null."""
         wanted = (a, b, metric, slice)
         return next((row for row in self.comparisons if (row.a, row.b, row.metric, row.slice) == wanted), None)

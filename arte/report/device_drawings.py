@@ -18,7 +18,8 @@ def drawings(report: Report) -> list[Drawing]:
         on = f" on {device}" if len(by_device) > 1 else ""
         timed = [file for file in files if file.token_ms is not None and file.size_bytes]
         if len(timed) > 1:
-            found.append(_pareto(timed, f"pareto-{place}", f"Size, latency and accuracy{on}"))
+            what = "Size and latency" if report.losses else "Size, latency and accuracy"
+            found.append(_pareto(timed, f"pareto-{place}", f"{what}{on}", has_accuracy=not report.losses))
         held = [file for file in files if file.measured.peak_rss_bytes]
         if held:
             found.append(_memory(held, report, f"memory-{place}", f"Peak memory{on}"))
@@ -47,25 +48,29 @@ def _files(report: Report) -> dict[str, list[File]]:
     return found
 
 
-def _pareto(files: Sequence[File], name: str, title: str) -> Drawing:
+def _pareto(files: Sequence[File], name: str, title: str, *, has_accuracy: bool) -> Drawing:
+    """`has_accuracy`: whether answers are right or wrong at all."""
     chosen = device_figures.best(files)
     rows = [
         [
             file.label,
             words.size(file.size_bytes),
             f"{file.token_ms or 0:.1f}",
-            "–" if file.accuracy is None else words.percent(file.accuracy),
+            *(["–" if file.accuracy is None else words.percent(file.accuracy)] if has_accuracy else []),
             "yes" if file.measured.file in chosen else "no",
         ]
         for file in files
     ]
     graded = all(file.accuracy is not None for file in files)
     what = "size, latency and accuracy" if graded else "size and latency (not every accuracy is known)"
+    if not has_accuracy:
+        what = "size and latency"
     note = (
         f"Filled: on the frontier, as no other file is as good in {what} and better in one of them. "
-        "Milliseconds a token are 1000 / decode tokens a second. The percentage is strict-match accuracy."
+        "Milliseconds a token are 1000 / decode tokens a second."
     )
-    header = ["file", "size", "ms a token", "strict-match", "on the frontier"]
+    note += " The percentage is strict-match accuracy." if has_accuracy else ""
+    header = ["file", "size", "ms a token", *(["strict-match"] if has_accuracy else []), "on the frontier"]
     return Drawing(_safe(device_figures.pareto(files, name, title)), header, rows, title, note)
 
 

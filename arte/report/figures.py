@@ -11,7 +11,8 @@ from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arte.report.contract import Accuracy, Curve, TeacherData
+from arte.report.contract import Curve, TeacherData
+from arte.report.scores import Accuracy
 from arte.report.words import percent, slice_title, slices
 from arte.rows import REASONS
 

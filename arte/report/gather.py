@@ -22,7 +22,7 @@ from arte.report.contract import (
 )
 from arte.report.drafts import data_of, examples_of, preference_of
 from arte.report.files import document, lines, parsed
-from arte.report.graded import accuracies, comparisons, read_samples
+from arte.report.graded import accuracies, comparisons, losses, read_samples
 from arte.report.lm_scores import lm_scores
 from arte.stage_record import stage_of
 from arte.stages.overlap import Overlap
@@ -66,6 +66,7 @@ def gather(run: Path) -> Report:
         examples=examples_of(run),
         training=_training(run),
         accuracy=accuracies(samples, recipe, student_arm),
+        losses=[*losses(samples, recipe), *averages.losses(samples, recipe)],
         lm_tasks=lm_scores(run, recipe),
         averages=averages.averages(samples, student_arm),
         comparisons=[

@@ -1,44 +1,52 @@
-"""Graded answers of every arm and file: accuracies with Wilson intervals, and paired comparisons."""
+"""Graded answers of every arm and file: accuracies with Wilson intervals, and paired comparisons. Where answers are
+open: losses of every arm, and their paired differences."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from statistics import fmean
+from typing import NamedTuple, Self, cast, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from arte import arms, tasks
 from arte.recipe import Arm, Recipe
-from arte.report.contract import METRICS, Accuracy, Comparison, Metric
 from arte.report.files import parsed
-from arte.report.statistics import paired_bootstrap, wilson
+from arte.report.scores import METRICS, Accuracy, Compared, Comparison, Loss, Metric
+from arte.report.statistics import mean_interval, paired_bootstrap, wilson
 
 
 class Sample(BaseModel):
-    """A line of samples.jsonl, as far as the report needs it."""
+    """A line of samples.jsonl, as far as the report needs it: marks, or a loss where answers are open."""
 
     id: str
     task: str | None = None
     slice: str
     steps: int | None = None
-    strict_correct: bool
-    flexible_correct: bool
+    strict_correct: bool | None = None
+    flexible_correct: bool | None = None
     chosen_correct: bool | None = None
     chosen_norm_correct: bool | None = None
+    loss: float | None = None
+    tokens: int = 0
 
-    def has(self, metric: Metric) -> bool:
-        """Whether it was judged so."""
-        return self._value(metric) is not None
+    @model_validator(mode="after")
+    def _has_either(self) -> Self:
+        missing = [name for name in ("strict_correct", "flexible_correct") if getattr(self, name) is None]
+        if missing and self.loss is None:
+            raise ValueError(f"{' and '.join(missing)} missing, and no loss in their place")
+        return self
 
-    def correct(self, metric: Metric) -> bool:
-        return bool(self._value(metric))
-
-    def _value(self, metric: Metric) -> bool | None:
-        return {
+    def value(self, metric: Compared) -> float | None:
+        """1 where the answer is right, else 0; or the loss. None where it was not judged so."""
+        found: dict[Compared, float | None] = {
             "strict-match": self.strict_correct,
             "flexible-extract": self.flexible_correct,
             "acc": self.chosen_correct,
             "acc_norm": self.chosen_norm_correct,
-        }[metric]
+            "loss": self.loss,
+        }
+        value = found[metric]
+        return None if value is None else float(value)
 
 
 class Samples(NamedTuple):
@@ -70,6 +78,24 @@ def accuracies(samples: Samples, recipe: Recipe, student_arm: str | None) -> lis
     ]
 
 
+def losses(samples: Samples, recipe: Recipe) -> list[Loss]:
+    """A row for every arm and slice whose samples have losses."""
+    return [
+        Loss(
+            arm=arm,
+            task=tasks.called(recipe.task.name),
+            slice=name,
+            n=len(part),
+            tokens=sum(row.tokens for row in part),
+            loss=fmean(values),
+            ci95=mean_interval(values, recipe.seed),
+        )
+        for arm, rows in samples.arms.items()
+        for name, part in _slices(rows)
+        if (values := [row.loss for row in part if row.loss is not None])
+    ]
+
+
 def comparisons(samples: Samples, recipe: Recipe, student_arm: str | None) -> list[Comparison]:
     """Arm against arm, and every file against the torch student it came from, on the items that both answered."""
     pairs: list[tuple[str, str, list[Sample], list[Sample]]] = [
@@ -81,7 +107,7 @@ def comparisons(samples: Samples, recipe: Recipe, student_arm: str | None) -> li
         comparison
         for a, b, rows_a, rows_b in pairs
         for name in ("test", "unseen")
-        for metric in METRICS
+        for metric in get_args(Compared)
         if (comparison := _comparison(a, b, metric, name, rows_a, rows_b, recipe.seed)) is not None
     ]
 
@@ -102,9 +128,9 @@ def _slices(rows: list[Sample]) -> Iterator[tuple[str, list[Sample]]]:
 
 
 def _accuracy(arm: str, artefact: str, task: str, metric: Metric, name: str, rows: list[Sample]) -> Accuracy | None:
-    rows = [row for row in rows if row.has(metric)]
-    correct = sum(row.correct(metric) for row in rows)
-    interval = wilson(correct, len(rows))
+    graded = [value for row in rows if (value := row.value(metric)) is not None]
+    correct = round(sum(graded))
+    interval = wilson(correct, len(graded))
     if interval is None:
         return None
     return Accuracy(
@@ -121,13 +147,14 @@ def _accuracy(arm: str, artefact: str, task: str, metric: Metric, name: str, row
 
 
 def _comparison(
-    a: str, b: str, metric: Metric, name: str, rows_a: list[Sample], rows_b: list[Sample], seed: int
+    a: str, b: str, metric: Compared, name: str, rows_a: list[Sample], rows_b: list[Sample], seed: int
 ) -> Comparison | None:
-    by_id = {row.id: row for row in rows_b if row.slice == name and row.has(metric)}
-    both = [(row, by_id[row.id]) for row in rows_a if row.slice == name and row.id in by_id and row.has(metric)]
-    found = paired_bootstrap(
-        [row.correct(metric) for row, _ in both], [row.correct(metric) for _, row in both], seed=seed
+    values_a, values_b = (
+        {row.id: value for row in rows if row.slice == name and (value := row.value(metric)) is not None}
+        for rows in (rows_a, rows_b)
     )
+    both = [(value, values_b[item]) for item, value in values_a.items() if item in values_b]
+    found = paired_bootstrap([value for value, _ in both], [value for _, value in both], seed=seed)
     if found is None:
         return None
     return Comparison(

@@ -84,6 +84,8 @@ def page(report: Report) -> str:
         "whole": words.whole,
         "duration": words.duration,
         "signed": words.signed,
+        "nats": words.nats,
+        "nats_interval": words.nats_interval,
         "together": words.together,
     }
     return environment.get_template("report.html").render(
@@ -91,6 +93,7 @@ def page(report: Report) -> str:
         words=words,
         reasons=REASONS,
         sentence=words.sentence(report),
+        losses=report.losses,
         torch_rows=[row for row in report.accuracy if row.artefact == "model"],
         by_task=task_table.table(report),
         strict_rows=_strict(report),

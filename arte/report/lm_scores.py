@@ -7,8 +7,8 @@ from statistics import fmean
 
 from arte.arms import in_order
 from arte.recipe import Recipe
-from arte.report.contract import LmScore
 from arte.report.files import parsed
+from arte.report.scores import LmScore
 from arte.report.statistics import paired_bootstrap
 from arte.stages.lm_tasks import Document, TaskScore
 

@@ -125,6 +125,13 @@ def bootstrap_within(
     )
 
 
+def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean over resampled items; there is at least one."""
+    found = paired_bootstrap(values, [0.0] * len(values), seed=seed)
+    assert found is not None
+    return found.ci95
+
+
 def two_sided_p(means: "NDArray[np.float64]") -> float:
     """Twice the smaller share of resampled differences on either side of 0, counted so that it is never 0."""
     side = min(int((means <= 0).sum()), int((means >= 0).sum()))

@@ -1,8 +1,9 @@
 """Accuracy of every arm on each task of a run over several, and in the means over them: for a page and for a card."""
 
 from arte.report import words
-from arte.report.contract import Accuracy, Average, Report
+from arte.report.contract import Report
 from arte.report.devices_table import Cell, Table
+from arte.report.scores import Accuracy, Average
 
 
 def table(report: Report) -> Table | None:

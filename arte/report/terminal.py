@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arte.recipe import SCALES, STAGES
 from arte.report.contract import Report
 from arte.report.statistics import Spread
-from arte.report.words import interval, percent, sentence, size, task_title, whole
+from arte.report.words import interval, nats, nats_interval, percent, sentence, size, task_title, whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,15 +16,16 @@ __all__ = ["next_commands", "sentence", "table"]
 
 
 def table(report: Report) -> "Table":
-    """Accuracy of every arm, then accuracy, size and speed of every device file."""
+    """Accuracy (or loss) of every arm, then accuracy, size and speed of every device file."""
     from rich.table import Table
     from rich.text import Text
 
     out = Table(title=Text(f"{report.recipe} at scale {report.scale}, on {task_title(report)}"), title_justify="left")
     out.add_column("")
-    for title in ("strict", "95 %", "flexible", "size", "prefill\ntok/s", "decode\ntok/s"):
+    metrics = ("loss\nnats/tok", "95 %") if report.losses else ("strict", "95 %", "flexible")
+    for title in (*metrics, "size", "prefill\ntok/s", "decode\ntok/s"):
         out.add_column(title, justify="right")
-    for arm in dict.fromkeys(row.arm for row in report.accuracy if row.artefact == "model"):
+    for arm in report.arms:
         weights = report.model_bytes if arm == report.student_arm else None
         out.add_row(Text(arm), *_shares(report, arm, "model"), size(weights), "–", "–")
     for artefact in report.artefacts:
@@ -43,7 +44,10 @@ def _median(spread: Spread | None) -> str:
     return whole(spread.median if spread else None)
 
 
-def _shares(report: Report, arm: str, artefact: str) -> tuple[str, str, str]:
+def _shares(report: Report, arm: str, artefact: str) -> tuple[str, ...]:
+    if report.losses:  # files have none; their parity has the ratio of perplexities
+        lost = report.lost(arm) if artefact == "model" else None
+        return (nats(lost.loss), nats_interval(lost.ci95)) if lost else ("–", "–")
     strict = report.found(arm, artefact)
     flexible = report.found(arm, artefact, "flexible-extract")
     return (

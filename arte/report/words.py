@@ -3,7 +3,8 @@
 import re
 
 from arte import arms
-from arte.report.contract import Accuracy, Comparison, Data, Report
+from arte.report.contract import Data, Report
+from arte.report.scores import MEAN, Accuracy, Comparison, Loss
 from arte.report.statistics import Spread
 from arte.stages.overlap import Overlap
 from arte.tasks.located import Read
@@ -44,6 +45,20 @@ def points(share: float) -> str:
 def interval(ci95: tuple[float, float], scale: float = 100.0) -> str:
     """The bounds in percent or points, `33.0 to 42.5`."""
     low, high = (f"{scale * bound:.1f}".replace("-", "−") for bound in ci95)
+    return f"{low} to {high}"
+
+
+def nats(loss: float) -> str:
+    return f"{loss:.3f}"
+
+
+def signed_nats(difference: float) -> str:
+    return f"{signed(difference, 3)} nats"
+
+
+def nats_interval(ci95: tuple[float, float]) -> str:
+    """The bounds in nats, `−0.312 to −0.104`."""
+    low, high = (f"{bound:.3f}".replace("-", "−") for bound in ci95)
     return f"{low} to {high}"
 
 
@@ -93,12 +108,19 @@ def beyond_chance(comparison: Comparison) -> bool:
     return low > 0 or high < 0
 
 
+def is_better(comparison: Comparison) -> bool:
+    """Whether a has the higher accuracy, or the lower loss."""
+    return comparison.difference < 0 if comparison.metric == "loss" else comparison.difference > 0
+
+
 def chance(comparison: Comparison) -> str:
     if comparison.difference == 0 and comparison.ci95 == (0, 0):
-        return "the same problems answered rightly"
+        return "the same losses" if comparison.metric == "loss" else "the same problems answered rightly"
     if not beyond_chance(comparison):
         return "which chance alone could give"
-    return "beyond chance" if comparison.difference > 0 else "a loss beyond chance"
+    if is_better(comparison):
+        return "beyond chance"
+    return "for the worse, beyond chance" if comparison.metric == "loss" else "a loss beyond chance"
 
 
 def task_title(report: Report) -> str:
@@ -107,6 +129,12 @@ def task_title(report: Report) -> str:
 
 def data_note(report: Report) -> str:
     """Which data the accuracies are from, and what they must not be taken for."""
+    if report.losses:
+        lost = report.losses[0]
+        return (
+            f"All losses here are from {task_title(report)}: nats a token of the gold replies to {lost.n:,} held-out "
+            f"items ({lost.tokens:,} tokens), every item of the same weight."
+        )
     note = _DATA_NOTES.get(report.task, f"All accuracies here are from {task_title(report)}.")
     test = next((row for row in report.accuracy if row.artefact == "model" and row.slice == "test"), None)
     if test is None:
@@ -118,6 +146,8 @@ def data_note(report: Report) -> str:
 
 def sentence(report: Report) -> str:
     """What was gained, and whether it is beyond chance."""
+    if report.losses:
+        return _loss_sentence(report)
     trained = next((row for arm in reversed(arms.trained(report.arms)) if (row := report.found(arm))), None)
     untrained = report.found("untrained")
     best = trained or untrained
@@ -144,24 +174,55 @@ def sentence(report: Report) -> str:
 
 def _mean(report: Report, arm: str) -> str:
     """By the mean over all tasks of a run over several."""
-    rows = [row for row in report.averages if (row.artefact, row.metric) == ("model", "strict-match")]
-    if not rows:
+    means = {
+        (row.name, row.arm): percent(row.accuracy)
+        for row in report.averages
+        if (row.artefact, row.metric) == ("model", "strict-match")
+    }
+    means |= {(row.slice, row.arm): nats(row.loss) for row in report.losses if row.slice == MEAN}
+    if not means:
         return ""
-    name = rows[-1].name
-    shares = {row.arm: row for row in rows if row.name == name}
-    said = [f"{each} {percent(shares[each].accuracy)}" for each in (arm, "untrained") if each in shares]
+    name, _ = [*means][-1]
+    said = [f"{each} {means[name, each]}" for each in (arm, "untrained") if (name, each) in means]
     text = f" Each of its tasks weighed alike ({name}): {', '.join(said)}"
-    gain = report.compared(arm, "untrained", slice=name)
-    return f"{text}; {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}." if gain else f"{text}."
+    gain = report.compared(arm, "untrained", report.metric, name)
+    return f"{text}; {_gained(gain)}." if gain else f"{text}."
+
+
+def _gained(row: Comparison) -> str:
+    """`+1.2 points (−0.3 to 2.7), which chance alone could give`."""
+    size, bounds = points(row.difference), interval(row.ci95)
+    if row.metric == "loss":
+        size, bounds = signed_nats(row.difference), nats_interval(row.ci95)
+    return f"{size} ({bounds}), {chance(row)}"
+
+
+def _loss_sentence(report: Report) -> str:
+    """The same of losses."""
+    trained = next((row for arm in reversed(arms.trained(report.arms)) if (row := report.lost(arm))), None)
+    untrained = report.lost("untrained")
+    best = trained or untrained
+    assert best is not None
+    text = (
+        f"On {task_title(report)} ({best.n:,} test items with open answers), {best.arm} has a loss of "
+        f"{nats(best.loss)} nats a token on the gold replies (95 % interval {nats_interval(best.ci95)})"
+    )
+    if trained is None or untrained is None:
+        return f"{text}; nothing it could be compared with was evaluated."
+    text += f" where the untrained student has {nats(untrained.loss)}"
+    gain = report.compared(trained.arm, "untrained", "loss")
+    if gain is not None:
+        text += f": {signed_nats(gain.difference)} (95 % interval {nats_interval(gain.ci95)}), {chance(gain)}"
+    return f"{text}.{_alignment(report)}{_mean(report, trained.arm)}"
 
 
 def _alignment(report: Report) -> str:
     control = arms.control(report.arms)
-    gain = report.compared("arte", control) if control else None
+    gain = report.compared("arte", control, report.metric) if control else None
     if gain is None:
         return ""
     what = "Alignment itself" if control == "verified" else "Alignment and the check of answers"
-    return f" {what} (arte − {control}): {points(gain.difference)} ({interval(gain.ci95)}), {chance(gain)}."
+    return f" {what} (arte − {control}): {_gained(gain)}."
 
 
 def file_notes(report: Report) -> list[str]:
@@ -215,7 +276,7 @@ def slice_title(name: str) -> str:
     return {"test": "All test problems", "unseen": "Unseen templates"}.get(name, name)
 
 
-def slices(rows: list[Accuracy]) -> list[str]:
+def slices(rows: list[Accuracy] | list[Loss]) -> list[str]:
     """Slice names in the order to show them."""
     names = dict.fromkeys(row.slice for row in rows)
     return sorted(names, key=lambda name: (name != "test", name != "unseen", name))
@@ -301,7 +362,12 @@ def limitations(report: Report) -> list[str]:
             f"Each trained arm also learned from {seeds_trained_on(report.data)}: what it gains on the untrained "
             "student is not the drafts' alone."
         )
-    if report.data:
+    if report.losses:
+        notes.append(
+            "A loss says how likely the gold replies are to a student, not how good its own replies are; `arte judge` "
+            "has a judge compare those of two arms. Accepted drafts are whole and new; nobody judged their replies."
+        )
+    elif report.data:
         notes.append(
             "Accepted drafts passed checks, not a proof: an answer that most rationales agree on can still be wrong."
         )

@@ -79,7 +79,7 @@ def check_rationales(task: Task, drafts: Sequence[tuple[str, str | None]]) -> li
     """What is to be said of the rationales of one question: (solution, answer) each, in order.
 
     The majority is the answer that most of them give; where two answers are given equally often there is none, and
-    all fall.
+    all fall. Open answers have no majority: any that is there passes.
     """
     votes = Counter(answer for _, answer in drafts if answer is not None).most_common(2)
     majority = votes[0][0] if votes and (len(votes) == 1 or votes[0][1] > votes[1][1]) else None
@@ -89,6 +89,8 @@ def check_rationales(task: Task, drafts: Sequence[tuple[str, str | None]]) -> li
             checks.append(Check(reason="unparsed", detail="no answer can be read, or it was cut at the token limit"))
         elif (fault := task.fault(solution, answer)) is not None:
             checks.append(Check(reason="inconsistent", detail=fault))
+        elif task.open_ended:
+            checks.append(ACCEPTED)
         elif majority is None:
             checks.append(Check(reason="inconsistent", detail=f"answers {answer}, and no answer has a majority"))
         elif answer != majority:

@@ -22,7 +22,7 @@ from arte.recipe import Elicit, Style
 from arte.rows import Item, Question, Rationale
 from arte.stages.checks import TOO_LONG, QuestionCheck, check_rationales
 from arte.tasks.mixture import by_task, first_of_each
-from arte.tasks.task import Draft, Taught
+from arte.tasks.task import Draft, Task, Taught
 from arte.workspace import Figures, StageFolder
 
 DRAFTED = "drafted"
@@ -99,29 +99,35 @@ class Drafting:
             told(self.solved.total())
 
     def _draft_questions(self, turn: int) -> list[Question]:
-        count, open_ = self.settings.questions_per_prompt, self.open
-        prompts, asked, seeds = [], [], self.settings.seeds_per_prompt
-        size = max(1, self.settings.batch_size // count)
+        count, each = self.settings.questions_per_prompt, self.settings.completions
+        shown = self.settings.seeds_per_prompt + self.settings.drafts_per_prompt
+        open_, earlier = self.open, by_task(self._solved_items() if self.settings.drafts_per_prompt else [])
+        size = max(1, self.settings.batch_size // (count * each))
+        asked: list[tuple[str | None, Task]] = []
+        prompts: list[list[Message]] = []
         for place in range(size):
-            those = self.seeds[open_[(turn * size + place) % len(open_)]]
-            shown = self._random("seeds", turn, place).sample(those, seeds)
-            asked.append((shown[0].task, self.task.of(shown[0])))
-            prompts.append(asked[-1][1].question_prompt(shown, count))
+            name = open_[(turn * size + place) % len(open_)]
+            examples = self._examples(name, earlier.get(name, []), self._random("seeds", turn, place))
+            task = self.task.of(examples[0])
+            asked += [(name, task)] * each
+            prompts += [task.question_prompt(examples, count)] * each
         drafted = []
         answers = self._generate(
             prompts,
             f"questions-{turn}",
             self.settings.question_tokens,
             self.settings.temperature,
-            stop=list(dict.fromkeys(task.question_stop(seeds, count) for _, task in asked)),
+            stop=list(dict.fromkeys(task.question_stop(shown, count) for _, task in asked)),
+            alike=each,
         )
         for place, ((name, task), prompt, answer) in enumerate(zip(asked, prompts, answers, strict=True)):
             listed = task.parse_questions(prompt[-1]["content"] + answer.text)
             if answer.finish == "length":  # the last may have half an answer: 12 of 120
                 listed = listed[:-1]
-            found = listed[seeds : seeds + count] or [Draft(answer.text, None, None)]
-            for number, draft in enumerate(found):
-                check = self.check.check(draft.question if draft.target is not None else None)
+            found = listed[shown : shown + count]
+            for number, draft in enumerate(found or [Draft(answer.text, None, None)]):
+                is_read = draft.target is not None or (task.open_ended and bool(found))
+                check = self.check.check(draft.question if is_read else None)
                 if answer.finish == "too_long":
                     check = TOO_LONG
                 row = Question(
@@ -137,6 +143,27 @@ class Drafting:
                     self.check.add(row.id, row.text)
                 drafted.append(row)
         return drafted
+
+    def _examples(self, name: str | None, earlier: Sequence[Item], draw: random.Random) -> list[Item]:
+        """What a prompt of a task shows: its seeds, and earlier drafts of it among them where there are enough."""
+        seeds, drafts = self.settings.seeds_per_prompt, self.settings.drafts_per_prompt
+        if len(earlier) < drafts or not drafts:
+            return draw.sample(self.seeds[name], seeds + drafts)
+        shown = [*draw.sample(self.seeds[name], seeds), *draw.sample(list(earlier), drafts)]
+        return draw.sample(shown, len(shown))
+
+    def _solved_items(self) -> list[Item]:
+        """The questions of earlier rounds that have an accepted rationale, each with its first."""
+        questions = {row.id: row for row in self.questions.rows}
+        items: dict[str, Item] = {}
+        for row in self.rationales.rows:
+            if row.check.accepted and row.answer is not None:
+                question = questions[row.question_id]
+                item = Item(
+                    task=question.task, id=question.id, question=question.text, rationale=row.text, answer=row.answer
+                )
+                items.setdefault(question.id, item)
+        return list(items.values())
 
     def _draft_rationales(self, turn: int) -> list[Rationale]:
         accepted = [row for row in self.questions.rows if row.check.accepted]
@@ -167,7 +194,7 @@ class Drafting:
             task, drafts = self.task.of(question), parsed[question.id]
             styles: list[str] = [asked or "naive" for asked in self.styles[: len(drafts)]]
             # One solution more, and one vote for its answer.
-            if question.solution is not None or not task.explains:
+            if not task.open_ended and (question.solution is not None or not task.explains):
                 drafts.append((question.solution or "", question.target))
                 styles.append(DRAFTED)
             checks = check_rationales(task, drafts)
@@ -192,14 +219,19 @@ class Drafting:
         temperature: float,
         stop: Sequence[str] = (),
         schemas: Sequence[str | None] = (),
+        alike: int = 1,
     ) -> list[Answer]:
+        """`alike`: prompts in a row that are the same."""
         if not prompts:
             return []
         held = schemas or [None] * len(prompts)
         answers = self.engine.generate(
             [
                 Prompt(
-                    self.engine.render(prompt), zlib.crc32(f"{self.seed}-{name}-{place}".encode()), schema=held[place]
+                    self.engine.render(prompt),
+                    zlib.crc32(f"{self.seed}-{name}-{place}".encode()),
+                    group=place // alike if alike > 1 else 0,
+                    schema=held[place],
                 )
                 for place, prompt in enumerate(prompts)
             ],
@@ -257,10 +289,12 @@ def elicit(
 def _shown(seeds: Sequence[Item], settings: Elicit) -> list[Item]:
     """The seeds that the teacher may see. Raises StageError where a prompt asks for more than there are."""
     shown = [seed for seed in seeds if seed.steps is None or seed.steps >= settings.least_steps]
-    if len(shown) < settings.seeds_per_prompt:
+    needed = settings.seeds_per_prompt + settings.drafts_per_prompt
+    if len(shown) < needed:
+        drafts = f" + elicit.drafts_per_prompt={settings.drafts_per_prompt}" if settings.drafts_per_prompt else ""
         raise StageError(
             f"elicit.least_steps={settings.least_steps} leaves {len(shown)} of {len(seeds)} seeds, and a prompt shows "
-            f"elicit.seeds_per_prompt={settings.seeds_per_prompt}: lower one of them, or raise task.seeds"
+            f"elicit.seeds_per_prompt={settings.seeds_per_prompt}{drafts}: lower one of them, or raise task.seeds"
         )
     return shown
 

@@ -41,7 +41,8 @@ def export(
     """Writes into `folder` the files, parity.json (the `artefacts` of report.json), and for the torch model (`model`)
     and every file its answers to the items of `slices`: NAME.samples.jsonl and NAME.results.json.
 
-    Raises arte_export's errors.
+    Open answers are graded by nobody: the files are held against the model by all checks but accuracy. Raises
+    arte_export's errors.
     """
     from arte_export import parity, student_files
     from transformers import AutoTokenizer
@@ -69,13 +70,15 @@ def export(
         rows = [_solved(tokenizer, task.of(item), item) for item in items[:COMPARED_ROWS]]
         found = parity.Reference(student, rows, asked, settings.max_tokens, _answers(task, items, asked))
         assert found.answers is not None
-        correct["model"] = graded("model", found.answers)
+        if not task.open_ended:
+            correct["model"] = graded("model", found.answers)
         return found
 
     def accuracy(file: "DeviceFile", made: "Answers") -> "TaskAccuracy":
         return _accuracy(task.name, correct["model"], graded(file.path.name, made))
 
-    made = student_files.export(student, folder, targets, metadata, arte_home(), model, calibrating, accuracy, say)
+    grade = None if task.open_ended else accuracy
+    made = student_files.export(student, folder, targets, metadata, arte_home(), model, calibrating, grade, say)
     (folder / "parity.json").write_text(
         json.dumps([artefact(each) for each in made], indent=2, ensure_ascii=False), encoding="utf-8"
     )
@@ -107,7 +110,9 @@ def _solved(tokenizer: Any, task: Task, item: Item) -> list[int]:
 
 def _answers(task: Taught, items: Sequence[Item], asked: Sequence[str]) -> Callable[[str, str], str | None]:
     """Both readings of the answer to a prompt at once: files are equal to the model where strict and flexible match
-    are."""
+    are. Of open answers, the whole of it."""
+    if task.open_ended:
+        return lambda _, text: text
     tasks = {prompt: task.of(item) for prompt, item in zip(asked, items, strict=True)}
     return lambda prompt, text: f"{tasks[prompt].strict(text)}, last number {tasks[prompt].flexible(text)}"
 

@@ -1,8 +1,9 @@
-"""`arte evaluate`: the accuracy of any model or device file on a task."""
+"""`arte evaluate`: the accuracy of any model or device file on a task; where answers are open, a model's loss."""
 
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from arte import disk, machine, models, tasks
@@ -10,11 +11,12 @@ from arte.errors import ModelError
 from arte.generation import Message
 from arte.recipe import Evaluate, Model
 from arte.recipe import Task as TaskSettings
-from arte.report.statistics import wilson
+from arte.report.statistics import mean_interval, wilson
 from arte.rows import Item
 from arte.stages import lm_tasks, options
 from arte.stages.answering import Answering, Scoring
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
+from arte.stages.held_out_loss import OpenSample, evaluate_open
 from arte.tasks.mixture import first_of_each
 
 if TYPE_CHECKING:
@@ -37,11 +39,12 @@ def judge(
     out: Path | None,
     say: Callable[[str], None] = print,
     seed: int = 0,
-) -> list[Sample]:
+) -> list[Sample] | list[OpenSample]:
     """Asks a hub id, a model folder, a .gguf file or an ONNX folder every test item, greedy, through lm-eval; of items
     that have options, also which is the likeliest.
 
     A device file is asked in a child process, with its own chat template. samples.jsonl and results.json go to `out`.
+    Where answers are open, a model's loss on the gold replies is measured; raises ModelError for a device file then.
     """
     from arte_export import device_file, gguf_header
 
@@ -53,6 +56,11 @@ def judge(
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
         if file is not None:
+            if task.open_ended:
+                raise ModelError(
+                    f"{name}: the answers of {task.name} are open, and a device file gives no loss on them; evaluate "
+                    "the model folder that it was made from (its parity.json has the ratio of their perplexities)"
+                )
             if not file.path.exists():
                 raise ModelError(f"{name}: no such file; expected a model folder, a hub id or a device file")
             if file.format == "gguf":
@@ -66,8 +74,11 @@ def judge(
         path = models.resolve(Model(name=name)).path
         engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
         answering = Answering(engine, Path(scratch) / "replies.jsonl", settings.batch_size, settings.max_tokens)
+        prompts = [engine.render(chat) for chat in asked]
+        if task.open_ended:
+            return evaluate_open(folder, slices, prompts, task, answering, engine)
         scoring = Scoring(engine, Path(scratch) / "options.jsonl", settings.batch_size)
-        return evaluate(folder, slices, [engine.render(chat) for chat in asked], task, answering, settings, scoring)
+        return evaluate(folder, slices, prompts, task, answering, settings, scoring)
 
 
 def ask_lm_tasks(name: str, settings: Evaluate, out: Path | None) -> list[lm_tasks.TaskScore]:
@@ -128,10 +139,18 @@ def _scoring(
     return lambda asked: [known[pair] for pair in asked]
 
 
-def lines(samples: Sequence[Sample]) -> list[str]:
-    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson)."""
+def lines(samples: Sequence[Sample] | Sequence[OpenSample]) -> list[str]:
+    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson); or the mean loss."""
     found = []
     for name in dict.fromkeys(sample.slice for sample in samples):
+        losses = [sample.loss for sample in samples if isinstance(sample, OpenSample) and sample.slice == name]
+        if losses:
+            low, high = mean_interval(losses)
+            found.append(
+                f"{name:7s} loss {fmean(losses):.3f} nats a token of {len(losses)} gold replies "
+                f"(95 % interval {low:.3f} to {high:.3f})"
+            )
+            continue
         rows = [sample for sample in samples if sample.slice == name]
         for metric, field in METRICS.items():
             right = [getattr(row, field) for row in rows if getattr(row, field) is not None]

@@ -12,7 +12,7 @@ import numpy as np
 from arte.errors import StageError
 from arte.jsonl import RowLog
 from arte.preference import Score as Scorer
-from arte.preference.pairs import question_pairs, rationale_pairs
+from arte.preference.pairs import ONE_SIGN, prompt_pairs, question_pairs, rationale_pairs
 from arte.preference.partial_table import Floats, Spending, moments, predict, spend, telling
 from arte.progress import progress
 from arte.recipe import Prefer
@@ -158,7 +158,10 @@ def prefer(
     for known, drafted, _ in parts:
         its = [row for row in scores if row.question_id in known]
         one = task.of(next(iter(known.values())))
-        of_questions = question_pairs(one, known, its, settings, per_prompt, seed)
+        if settings.chosen == "above_zero":
+            of_questions = prompt_pairs(one, known, its, settings)
+        else:
+            of_questions = question_pairs(one, known, its, settings, per_prompt, seed)
         of_rationales = rationale_pairs(one, known, drafted, its, settings)
         pairs += [*of_questions.made, *of_rationales.made]
         dropped["question"] += of_questions.dropped
@@ -170,10 +173,17 @@ def prefer(
         drafts = len({row.rationale_id for row in scores})
         raise StageError(
             f"{drafts} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
-            f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}"
+            f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}{_sign(dropped['question'])}"
         )
     write_rows(folder.path / "pairs.jsonl", pairs)
     return Figures()
+
+
+def _sign(dropped: Counter[str]) -> str:
+    """What may be done where drafts of a prompt all help: any text helps a student that has learnt nothing yet."""
+    if not dropped[ONE_SIGN]:
+        return ""
+    return ", or task.seeds, on which influence warms its student up: to one that knows nothing yet every draft helps"
 
 
 def drafts_to_score(rationales: Sequence[Rationale], most: int | None, seed: int) -> list[Rationale]:

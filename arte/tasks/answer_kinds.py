@@ -69,6 +69,18 @@ class Exact(Equal):
         return self.read(lines[-1]) if lines else None
 
 
+class Open(Equal):
+    """Any text, as it is but for white space around it. Two that differ may be as good as each other."""
+
+    expected = "text"
+
+    def read(self, text: str) -> str | None:
+        return text.strip() or None
+
+    def find(self, text: str) -> str | None:
+        return self.read(text)
+
+
 class Number(Equal):
     """One number, in GSM8K's convention (arte.tasks.answers)."""
 

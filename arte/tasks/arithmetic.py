@@ -31,6 +31,7 @@ class Arithmetic:
     strict = staticmethod(answers.strict)
     flexible = staticmethod(answers.flexible)
     explains = True
+    open_ended = False
     reply_schema: str | None = None
     identity = ""
 

@@ -1,7 +1,8 @@
 """Tasks that are given by a definition: how teacher and student are asked, how replies are read.
 
 The teacher is shown a list of items that begins with seeds, and goes on with it, as in arte.tasks.arithmetic; here
-items may have several lines. An item is `Example N:` and its text, `Solution:` where there is one, and `Answer:`.
+items may have several lines. An item is `Example N:` and its text, `Solution:` where there is one, and `Answer:`; of a
+task with open answers its text alone, as replies are asked for in a prompt of their own.
 """
 
 import functools
@@ -14,7 +15,7 @@ from arte.errors import DataError
 from arte.generation import Message
 from arte.recipe import Style
 from arte.rows import Example, Item, OfTask
-from arte.tasks.answer_kinds import Choice, Json, Number, Reader
+from arte.tasks.answer_kinds import Choice, Json, Number, Open, Reader
 from arte.tasks.definition import Asking
 from arte.tasks.equations import equations_hold
 from arte.tasks.task import Draft
@@ -54,6 +55,7 @@ class DefinedTask:
         self.about = asking.about
         self.licence = asking.licence
         self.explains = explains
+        self.open_ended = isinstance(reader, Open)
         self.identity = identity
         self.examples = functools.cache(examples)
         self.reader = reader
@@ -94,11 +96,14 @@ class DefinedTask:
 
     def question_prompt(self, seeds: list[Item], count: int) -> list[Message]:
         solved = any(seed.rationale for seed in seeds)
-        parts = "its solution and answer" if solved else "its answer"
-        request = f"Write {len(seeds) + count} different {self.asking.things}, each with {parts}."
+        parts = ", each with its solution and answer" if solved else ", each with its answer"
+        request = f"Write {len(seeds) + count} different {self.asking.things}{'' if self.open_ended else parts}."
         if self.asking.instruction:
             request += f"\nWhat is asked of each: {self.asking.instruction}"
-        listed = _listed([Draft(seed.question, seed.rationale or None, seed.answer) for seed in seeds], 1)
+        shown = [Draft(seed.question, seed.rationale or None, seed.answer) for seed in seeds]
+        if self.open_ended:
+            shown = [Draft(seed.question, None, None) for seed in seeds]
+        listed = _listed(shown, 1)
         return [
             {"role": "user", "content": request},
             {"role": "assistant", "content": "\n\n".join([*listed, _heading(len(seeds) + 1)])},
@@ -161,6 +166,8 @@ class DefinedTask:
 
     def _read(self, block: str) -> Draft:
         """An item's text, from behind its heading to the next."""
+        if self.open_ended:
+            return Draft(block.strip(), None, None)
         labels = list(_LABEL.finditer(block))
         ends = [*(label.start() for label in labels), len(block)]
         parts: dict[str, str] = {}

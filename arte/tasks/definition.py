@@ -11,7 +11,7 @@ from arte import problems, yaml12
 from arte.errors import DataError
 from arte.recipe import Style
 from arte.recipe_base import Settings
-from arte.tasks.answer_kinds import Choice, Exact, Json, Number, Pattern, Program, Reader
+from arte.tasks.answer_kinds import Choice, Exact, Json, Number, Open, Pattern, Program, Reader
 
 FILE = "task.yaml"
 Text = Annotated[str, Field(min_length=1)]
@@ -20,7 +20,9 @@ Text = Annotated[str, Field(min_length=1)]
 class Data(Settings):
     hub: Text | None = Field(None, description="A hub data set; the three below are then its splits, not files.")
     config: Text | None = Field(None, description="The hub data set's configuration.")
-    seeds: Text = Field("seeds.jsonl", description="Items that the teacher is shown: .jsonl, .csv, .tsv or .parquet.")
+    seeds: Text = Field(
+        "seeds.jsonl", description="Items that the teacher is shown: .jsonl, .json, .csv, .tsv or .parquet."
+    )
     validation: Text = Field("validation.jsonl", description="Items that the student's preference is measured on.")
     test: Text = Field("test.jsonl", description="Items that students are judged by.")
 
@@ -28,6 +30,9 @@ class Data(Settings):
 class Fields(Settings):
     id: Text | None = Field(None, description="The column of an item's id; null: its file and line.")
     input: Text = Field("input", description="The column of what the student is given.")
+    context: Text | None = Field(
+        None, description="The column of what an input is about, put below it where it is not empty (Alpaca's input)."
+    )
     rationale: Text | None = Field(
         None, description="The column of worked solutions; null: the student replies with the answer alone."
     )
@@ -64,8 +69,13 @@ class PythonAnswer(Settings):
     file: Text = Field(description="A file of the task's folder with read(text), and right(found, gold) if need be.")
 
 
+class OpenAnswer(Settings):
+    kind: Literal["open"]
+
+
 Answer = Annotated[
-    ExactAnswer | NumberAnswer | ChoiceAnswer | PatternAnswer | JsonAnswer | PythonAnswer, Field(discriminator="kind")
+    ExactAnswer | NumberAnswer | ChoiceAnswer | PatternAnswer | JsonAnswer | PythonAnswer | OpenAnswer,
+    Field(discriminator="kind"),
 ]
 
 
@@ -134,12 +144,16 @@ def reader(definition: Definition, folder: Path) -> Reader:
             return Json(answer.schema_, answer.fields)
         case PythonAnswer():
             return Program(folder / answer.file)
+        case OpenAnswer():
+            if definition.fields.rationale is not None:
+                raise DataError(f"{path}: fields.rationale: an open answer has no solution beside it; leave it out")
+            return Open()
 
 
 def _told(error: pydantic.ValidationError, origins: problems.Origins) -> list[str]:
     """A line a problem. The kind of answer, which pydantic puts into the place, is not in the file."""
     found = []
-    kinds = ("exact", "number", "choice", "regex", "json", "python")
+    kinds = ("exact", "number", "choice", "regex", "json", "python", "open")
     for details in error.errors(include_url=False, include_context=False):
         place = details["loc"]
         if len(place) > 1 and place[0] == "answer" and place[1] in kinds:

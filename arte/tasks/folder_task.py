@@ -159,7 +159,7 @@ def _folded(text: str) -> str:
 
 def _form(definition: Definition) -> str:
     fields = definition.fields
-    names = [name for name in (fields.id, fields.input, fields.rationale, fields.answer) if name]
+    names = [name for name in (fields.id, fields.input, fields.context, fields.rationale, fields.answer) if name]
     return json.dumps(dict.fromkeys(names, "…"), ensure_ascii=False)
 
 
@@ -167,6 +167,8 @@ def _item(row: located.Located, number: str, definition: Definition, answers: Re
     fields = definition.fields
     form = _form(definition)
     question = _text(row, fields.input, form)
+    if fields.context and str(row.fields.get(fields.context) or "").strip():
+        question += f"\n\n{_text(row, fields.context, form)}"
     rationale = _text(row, fields.rationale, form) if fields.rationale else ""
     written = row.fields.get(fields.answer)
     if isinstance(written, dict | list | bool) or (written is None and fields.answer in row.fields):

@@ -17,7 +17,11 @@ from typing import Any, NamedTuple
 from arte.errors import DataError
 from arte.rows import Row
 
-KINDS = (".jsonl", ".csv", ".tsv", ".parquet")
+KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+_BEGIN = re.compile(r"\s*\[\s*")
+_BETWEEN = re.compile(r"\s*([,\]])\s*")
+"""What stands behind an element of a JSON array."""
 
 
 class Read(Row):
@@ -75,7 +79,7 @@ class Located(NamedTuple):
 
 
 def rows(path: Path, form: str) -> list[Located]:
-    """The rows of a JSONL, CSV, TSV or Parquet file, by its name; `form` is one, as messages show it.
+    """The rows of a JSONL, JSON, CSV, TSV or Parquet file, by its name; `form` is one, as messages show it.
 
     Raises DataError with file and line where it is missing, of another kind, not UTF-8, empty or broken.
     """
@@ -85,6 +89,8 @@ def rows(path: Path, form: str) -> list[Located]:
         found = _parquet(path)
     elif path.suffix == ".jsonl":
         found = _jsonl(path, _text(path), form)
+    elif path.suffix == ".json":
+        found = _json(path, _text(path), form)
     else:
         found = _csv(path, _text(path))
     if not found:
@@ -129,6 +135,32 @@ def _jsonl(path: Path, text: str, form: str) -> list[Located]:
         if not isinstance(fields, dict):
             raise DataError(f"{path}:{number}: found {type(fields).__name__}, expected an object such as {form}")
         found.append(Located(f"{path}:{number}", fields))
+    return found
+
+
+def _json(path: Path, text: str, form: str) -> list[Located]:
+    """An array of objects, as Alpaca's file is; each stands where its line begins."""
+    expected = f"expected an array of objects such as {form}"
+    begin = _BEGIN.match(text)
+    if begin is None:
+        raise DataError(f"{path}: is no JSON array; {expected}, or one object a line in a .jsonl file")
+    found: list[Located] = []
+    decoder, place, counted, line = json.JSONDecoder(), begin.end(), 0, 1
+    while text[place : place + 1] != "]" or found:
+        line, counted = line + text.count("\n", counted, place), place
+        try:
+            fields, end = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{line}: is not JSON ({error}); {expected}") from None
+        if not isinstance(fields, dict):
+            raise DataError(f"{path}:{line}: found {type(fields).__name__}, expected an object such as {form}")
+        found.append(Located(f"{path}:{line}", fields))
+        between = _BETWEEN.match(text, end)
+        if between is None or (between[1] == "]" and between.end() < len(text)):
+            raise DataError(f"{path}:{line}: behind this object something else stands than `,` or the last `]`")
+        if between[1] == "]":
+            break
+        place = between.end()
     return found
 
 

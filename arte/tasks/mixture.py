@@ -22,7 +22,7 @@ Any_ = TypeVar("Any_")
 
 
 class Mixture:
-    """Tasks of different names. Raises DataError where two are alike in it."""
+    """Tasks of different names. Raises DataError where two are alike in it, or where answers of some are open."""
 
     def __init__(self, name: str, tasks: Sequence[Task]) -> None:
         self.name = name
@@ -30,6 +30,13 @@ class Mixture:
         if len(self.tasks) < len(tasks):
             name = Counter(task.name for task in tasks).most_common(1)[0][0]
             raise DataError(f"{self.name}: two tasks are called {name}; name each once, and folders differently")
+        self.open_ended = all(task.open_ended for task in tasks)
+        if any(task.open_ended for task in tasks) and not self.open_ended:
+            raise DataError(
+                f"{self.name}: answers of {_named_where(tasks, True)} are open, and those of "
+                f"{_named_where(tasks, False)} right or wrong; a run judges students by one measure, so take them in "
+                "two runs"
+            )
         self.about = f"{len(tasks)} tasks in one run: {', '.join(self.tasks)}."
         self.data_source = _joined(task.data_source for task in tasks)
         self.licence = _joined(task.licence for task in tasks)
@@ -107,6 +114,10 @@ def _named(item: Item, task: str) -> Item:
     """With an id that no other task has."""
     own = item.id if item.id.startswith(task) else f"{task}:{item.id}"
     return item.model_copy(update={"task": task, "id": own})
+
+
+def _named_where(tasks: Sequence[Task], open_ended: bool) -> str:
+    return ", ".join(task.name for task in tasks if task.open_ended is open_ended)
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -41,6 +41,10 @@ class Taught(Protocol):
     """One sentence for `arte tasks`."""
     data_source: str
     licence: str
+    open_ended: bool
+    """Whether replies are free text, of which nothing can be said to be right or wrong: the teacher lists questions
+    without answers, and students are evaluated by their loss on gold replies; `right` then says equal, no more. All
+    tasks of a run are alike in it, as its students are judged by one measure."""
     identity: str
     """Of a task that is given in files: changes with anything that prompts or checks depend on. Empty where they come
     with ARTE."""

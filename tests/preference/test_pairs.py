@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from arte.preference.pairs import (
     _Deck,
     interval,
+    prompt_pairs,
     question_pairs,
     question_scores,
     rationale_pairs,
@@ -333,3 +334,57 @@ def test_questions_differ_probe_by_probe(starter: Task) -> None:
     assert pair.interval == pytest.approx((0.3 - 0.2, 0.3 + 0.2))  # differences 0.5 and 0.1: standard error 0.2
     dropped = question_pairs(starter, QUESTIONS, rows, Prefer(question_pairs=1, confidence=0.9), 1, 0).dropped
     assert dropped == {"within the interval": 1}
+
+
+UNDER_PROMPTS = {
+    "p0": {"a": 0.3, "b": 0.1, "c": -0.2, "d": -0.4},
+    "p1": {"e": 0.5, "f": 0.2},
+    "p2": {"g": 0.25, "h": -0.05, "i": 0.0},
+    "p3": {"j": -0.1},
+}
+"""Mean influence of questions by the prompt that they were drawn under."""
+AWAY = {"b": 0.2, "c": 0.2}
+"""How far a question's values on the two probes are from their mean, on either side; of others 0."""
+
+
+def under_prompts(task: Task, **settings: float | str) -> tuple[list[Pair], Counter[str]]:
+    questions, scores = {}, []
+    for name, those in UNDER_PROMPTS.items():
+        prompt = [
+            {"role": "user", "content": name},
+            {"role": "assistant", "content": "Problem 1: Seed?\nAnswer: 1\n\nProblem 2:"},
+        ]
+        for question, mean in those.items():
+            questions[question] = Question(
+                id=question, text=f"{question}?", target="1", prompt=json.dumps(prompt), check=ACCEPTED
+            )
+            for probe, sign in (("r0", 1), ("r1", -1)):
+                away = sign * AWAY.get(question, 0.0) * (-1 if question == "c" else 1)
+                scores.append(
+                    Score(rationale_id=f"{question}-r0", question_id=question, probe_id=probe, value=mean + away)
+                )
+    made = prompt_pairs(task, questions, scores, Prefer.model_validate({"chosen": "above_zero"} | settings))
+    return made.made, made.dropped
+
+
+def test_pairs_under_one_prompt_by_the_sign_of_their_scores(starter: Task) -> None:
+    """Montessori-Instruct: each above zero against each below, of the same prompt; p1 and p3 have one sign alone."""
+    pairs, dropped = under_prompts(starter, confidence=0)
+    assert ids(pairs) == [("a", "d"), ("a", "c"), ("b", "d"), ("b", "c"), ("g", "h")]
+    assert [pair.margin for pair in pairs] == pytest.approx([0.7, 0.5, 0.5, 0.3, 0.3])
+    assert dropped == {"prompts with one sign": 2}
+    assert json.loads(pairs[-1].prompt) == [{"role": "user", "content": "p2"}]
+    assert pairs[-1].chosen == "Problem 1: Seed?\nAnswer: 1\n\nProblem 2: g?\nAnswer: 1"
+    assert pairs[-1].rejected == "Problem 1: Seed?\nAnswer: 1\n\nProblem 2: h?\nAnswer: 1"
+
+
+def test_a_sign_alone_is_not_enough_where_the_difference_may_be_chance(starter: Task) -> None:
+    """b and c differ by 0.7 on one probe and by -0.1 on the other: t = 0.3 / 0.4, and the interval of 90 % holds 0.
+    a and c, b and d: 0.7 and 0.3, t = 2.5, where 6.3 is asked of two probes."""
+    pairs, dropped = under_prompts(starter)
+    assert ids(pairs) == [("a", "d"), ("g", "h")]
+    assert pairs[0].interval == pytest.approx((0.7, 0.7))
+    assert dropped == {"prompts with one sign": 2, "within the interval": 3}
+    pairs, dropped = under_prompts(starter, confidence=0, margin=0.5, question_pairs=1)
+    assert ids(pairs) == [("a", "d")]
+    assert dropped == {"prompts with one sign": 2, "below the margin": 2, "more than asked for": 2}

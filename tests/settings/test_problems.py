@@ -90,6 +90,23 @@ def test_cross_checks_of_two_overrides(tmp_path: Path) -> None:
     assert config.load_recipe(path, "smoke", ["export.test=400"]).task.test is None
 
 
+def test_cross_checks_of_several_replies_to_a_prompt(tmp_path: Path) -> None:
+    assert told(tmp_path, BASE, ["prefer.chosen=above_zero", "prefer.score=likelihood"]) == [
+        "prefer.chosen: found above_zero, which likelihood says nothing of; take one of influence, "
+        "influence_first_order, icl_logprob (command line)",
+        "elicit.questions_per_prompt: found 5, expected 1, as prefer.chosen is above_zero",
+        "elicit.completions: found 1, expected 2 or more, as prefer.chosen is above_zero",
+    ]
+    assert told(tmp_path, BASE, ["elicit.seeds_per_prompt=60", "elicit.drafts_per_prompt=5"]) == [
+        "elicit.drafts_per_prompt: found 5: before there are drafts a prompt shows 65 seeds, and task.seeds is 64 "
+        "(command line)"
+    ]
+    montessori = ["prefer.chosen=above_zero", "prefer.score=influence", "elicit.questions_per_prompt=1"]
+    montessori += ["elicit.completions=4", "elicit.seeds_per_prompt=6", "elicit.drafts_per_prompt=2"]
+    found = config.load_recipe(tmp_path / "mine.yaml", "smoke", montessori)
+    assert (found.elicit.completions, found.prefer.chosen) == (4, "above_zero")
+
+
 def test_cross_checks_of_a_teacher_on_a_server(tmp_path: Path) -> None:
     assert told(tmp_path, BASE, ["teacher.engine=openai"]) == [
         "teacher.server.url: missing, expected where the server of teacher.engine=openai answers (line 2)",

@@ -226,7 +226,7 @@ def test_a_broken_file_is_named(make: Make, content: bytes, message: str) -> Non
         ("a.csv", b"word,kind\ncat,noun,x\n", r"a.csv:2: has more or fewer values"),
         ("a.csv", b"word,kind\n", r"a.csv: holds no rows"),
         ("a.parquet", b"PAR1 or not", r"a.parquet: is not Parquet"),
-        ("a.xlsx", b"", r"a.xlsx: expected a file of the kinds .jsonl, .csv, .tsv, .parquet"),
+        ("a.xlsx", b"", r"a.xlsx: expected a file of the kinds .jsonl, .json, .csv, .tsv, .parquet"),
     ],
 )
 def test_a_broken_table_is_named(make: Make, name: str, content: bytes, message: str) -> None:
@@ -241,7 +241,7 @@ def test_a_broken_table_is_named(make: Make, name: str, content: bytes, message:
     [
         (YAML.replace("things", "thing"), r"thing: no such setting \(line 2\)"),
         (YAML.replace("things: words\n", ""), r"things: missing"),
-        (YAML.replace("choice,", "choise,"), r"answer: found .*'choice', 'regex', 'json', 'python' \(line 5\)"),
+        (YAML.replace("choice,", "choise,"), r"answer: found .*'regex', 'json', 'python', 'open' \(line 5\)"),
         (YAML.replace("[noun, verb]", "[noun]"), r"answer.choices: found .*at least 2 items .* \(line 5\)"),
         (YAML.replace("[noun, verb]", "[noun, Noun]"), r"answer.choices: two differ in nothing but their case"),
         (YAML.replace("choice, choices: [noun, verb]", "regex, pattern: '('"), r"answer.pattern: '\(' is no pattern"),
