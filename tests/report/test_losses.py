@@ -91,3 +91,32 @@ def test_a_sample_with_neither_is_named(run: Path) -> None:
     write_jsonl(run / "evaluate" / "arte" / "samples.jsonl", [{"id": "i0", "slice": "test", "text": "No."}])
     with pytest.raises(DataError, match=r"samples.jsonl: entry 1: .*strict_correct and flexible_correct missing, "):
         gather(run)
+
+
+def test_means_over_tasks_weigh_them_alike(run: Path) -> None:
+    """i0 to i2 are of one task and i3 of another: of arte (1.5 + 1.5 + 2.5) / 3 and 1.5."""
+    for arm, losses in LOSSES.items():
+        rows = [
+            {"task": "b" if place == 3 else "a", "id": f"i{place}", "slice": "test", "loss": loss, "tokens": 10}
+            for place, loss in enumerate(losses)
+        ]
+        write_jsonl(run / "evaluate" / arm / "samples.jsonl", rows)
+    report = gather(run)
+    assert report.averages == []
+    mean = report.lost("arte", "mean of tasks")
+    assert mean is not None
+    assert (mean.n, mean.tokens, mean.loss) == (4, 40, pytest.approx((5.5 / 3 + 1.5) / 2))
+    assert 1.5 <= mean.ci95[0] < mean.loss < mean.ci95[1] <= 2.0
+    gain = report.compared("arte", "untrained", "loss", "mean of tasks")
+    assert gain is not None
+    assert gain.difference == pytest.approx((5.5 / 3 + 1.5) / 2 - 3.0)
+    assert "Each of its tasks weighed alike (mean of tasks): arte 1.667, untrained 3.000; −1.333 nats (" in (
+        words.sentence(report)
+    )
+    assert [(row.slice, row.loss) for row in report.losses if row.arm == "arte" and row.slice.startswith("task=")] == [
+        ("task=a", pytest.approx(5.5 / 3)), ("task=b", 1.5),
+    ]  # fmt: skip
+    test, mean_of_tasks = pooled([run])
+    assert (test.slice, mean_of_tasks.slice, mean_of_tasks.metric) == ("test", "mean of tasks", "loss")
+    assert mean_of_tasks.arms[-1].loss == pytest.approx((5.5 / 3 + 1.5) / 2)
+    assert "mean of tasks: 4 items, 1 seed, loss" in "\n".join(compare_table.lines([mean_of_tasks]))

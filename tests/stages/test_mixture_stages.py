@@ -50,12 +50,15 @@ def teacher(prompt: str, seed: int) -> str:
     return "I walk.\n<ans>No</ans>" if "Back?" in prompt else "I count.\n<ans>4</ans>"
 
 
-def draft(folder: Path, task: Taught, engine: ScriptedEngine, explained: int | None = None) -> None:
+SETTINGS = Elicit(
+    questions=5, seeds_per_prompt=2, questions_per_prompt=1, styles=("brief",), batch_size=3, near_duplicate=1.0
+)  # fmt: skip
+
+
+def draft(
+    folder: Path, task: Taught, engine: ScriptedEngine, explained: int | None = None, settings: Elicit = SETTINGS
+) -> None:
     folder.mkdir(exist_ok=True)
-    settings = Elicit(
-        questions=5, seeds_per_prompt=2, questions_per_prompt=1, styles=("brief",), batch_size=3,
-        near_duplicate=1.0,
-    )  # fmt: skip
     elicit(
         StageFolder(folder, False), engine, task, SEEDS, [], settings, styles=["brief"], explained=explained,
         rationale_temperature=1.0, seed=0,
@@ -81,6 +84,25 @@ def test_prompts_are_of_one_task_and_shared_out_evenly(tmp_path: Path, both: Tau
     assert rounds == [[STEPS, PENS, STEPS], [PENS, STEPS, PENS]]
     tasks_of = {row.id: row.task for row in questions}
     assert {(tasks_of[row.question_id], row.text) for row in rationales} == {(STEPS, "I walk."), (PENS, "I count.")}
+
+
+def test_several_replies_to_a_prompt_and_earlier_drafts_are_of_one_task(tmp_path: Path, both: Taught) -> None:
+    """Two prompts a round, one of each task, three replies each; behind the first round each shows a draft."""
+    settings = SETTINGS.model_copy(update={"drafts_per_prompt": 1, "completions": 3, "batch_size": 6})
+    draft(tmp_path / "a", both, ScriptedEngine(teacher), settings=settings)
+    questions = read_rows(tmp_path / "a" / "questions.jsonl", Question)
+    assert [row.task for row in questions[:6]] == [STEPS] * 3 + [PENS] * 3
+    for start in range(0, len(questions), 3):
+        assert len({row.prompt for row in questions[start : start + 3]}) == 1
+    shown: Counter[tuple[str | None, int]] = Counter()
+    for row in questions:
+        [opening] = [turn["content"] for turn in json.loads(row.prompt) if turn["role"] == "assistant"]
+        assert ("I have" if row.task == STEPS else "Walk") not in opening
+        drafts = [each for each in questions if each.text in opening]
+        assert {each.task for each in drafts} <= {row.task}
+        shown[row.task, len(drafts)] += 1
+    assert shown[STEPS, 1] > 0
+    assert shown[PENS, 1] > 0
 
 
 def test_so_many_of_each_task_are_explained(tmp_path: Path, both: Taught) -> None:
@@ -173,6 +195,29 @@ def test_a_draft_is_asked_of_its_own_probes_and_paired_within_its_task(drafted: 
         assert pair.margin == (3.0 if pair.level == "question" else 0.5) * (10 if task == PENS else 1)
         told = tasks.load(task).rationale_prompt("x", None)[0]["content"] if pair.level == "rationale" else task
         assert told in json.loads(pair.prompt)[0]["content"]
+
+
+def test_pairs_under_one_prompt_are_asked_for_of_each_task(drafted: Path, both: Taught) -> None:
+    class Signed(Scorer):
+        """The first two questions of a task harm, the others help."""
+
+        def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
+            values = super().values(example, places)
+            middle = 0.0 if example is None else 17.5 if example.task == PENS else 1.75
+            return [value - middle for value in values]
+
+    folder = drafted.parent / "prefer"
+    folder.mkdir()
+    settings = Prefer(question_pairs=3, rationale_pairs=0, confidence=0.0, chosen="above_zero", score="influence")
+    prefer(StageFolder(folder, False), drafted, Signed(), PROBES, both, settings, 1, seed=0)
+    pairs = read_rows(folder / "pairs.jsonl", Pair)
+    # Of each task the three widest of its four gaps.
+    assert [(pair.chosen_id, pair.rejected_id) for pair in pairs] == [
+        (f"q{better}-{task}", f"q{worse}-{task}")
+        for task in (STEPS, PENS)
+        for better, worse in ((3, 0), (2, 0), (3, 1))
+    ]
+    assert json.loads((folder / "dropped.json").read_text())["question"] == {"more than asked for": 2}
 
 
 def test_a_stopped_scoring_goes_on_the_same_and_may_ask_a_part(drafted: Path) -> None:

@@ -1,6 +1,7 @@
 """A folder of instructions in Alpaca's form: its rows, how teacher and student are asked, what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,19 @@ def test_settings_that_want_right_answers_are_refused(folder: Path) -> None:
     assert "(the answers of its task are open) cannot be run" in problem
     asked = ["prefer.score=influence", "prefer.probes=random", "tailor.rationales=1"]
     preflight.check(config.load_recipe(path, overrides=asked))
+
+
+def test_tasks_of_a_run_are_all_open_or_none_is(folder: Path) -> None:
+    other = folder.parent / "letters"
+    folder.rename(other)
+    shutil.copytree(other, folder)
+    several = tasks.taught(f"{folder},{other}")
+    assert several.open_ended
+    assert several.of(Item(task="letters", id="a", question="q", rationale="", answer="b")).open_ended
+    with pytest.raises(
+        DataError, match=r"answers of instructions, letters are open, and those of starter right or wrong; .*two runs"
+    ):
+        tasks.taught(f"{folder},starter,{other}")
 
 
 def test_the_example_is_sound() -> None:
