@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from arte import arms, config, disk, tasks
 from arte.atomic import replace_text
-from arte.errors import EngineError, WorkspaceError
+from arte.errors import DataError, EngineError, WorkspaceError
 from arte.generation import Message, Prompt
 from arte.recipe import Arm
 from arte.recipe_engines import Server
@@ -39,6 +39,7 @@ _OPTIONS = {
     "teacher.server.url": "--server",
     "teacher.server.key_variable": "--key-variable",
     "teacher.name": "--model",
+    "teacher.server.": "",
 }
 
 Said = Literal["1", "2", "tie"]
@@ -237,7 +238,10 @@ def _arms(run: Path, a: str | None, b: str | None) -> tuple[str, str]:
 def _paired(run: Path, a: str, b: str) -> list[tuple[OpenSample, OpenSample]]:
     ours, theirs = (read_rows(run / "evaluate" / arm / "samples.jsonl", OpenSample) for arm in (a, b))
     by_id = {sample.id: sample for sample in theirs}
-    return [(sample, by_id[sample.id]) for sample in ours if sample.id in by_id]
+    both = [(sample, by_id[sample.id]) for sample in ours if sample.id in by_id]
+    if not both:
+        raise DataError(f"{run}: {a} and {b} replied to no item that is the same; evaluate them anew")
+    return both
 
 
 def _side(said: Said | None, first: Side, second: Side) -> Side | None:

@@ -10,7 +10,7 @@ from tests.cli import command
 
 COMMANDS = (
     "recipe", "plan", "export", "evaluate", "bench", "recommend", "report", "compare", "preference-check", "recipes",
-    "devices", "tasks", "data", "doctor", "task",
+    "devices", "tasks", "data", "judge", "doctor", "task",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "pydantic", "numpy", "datasets", "lm_eval", "matplotlib", "rich")
 
