@@ -17,6 +17,8 @@ from arte.errors import DataError
 from arte.rows import Example, Item, OfTask
 from arte.tasks.task import Splits, Task
 
+LISTED = 7
+"""Tasks that are named one by one."""
 Row = TypeVar("Row", bound=OfTask)
 Any_ = TypeVar("Any_")
 
@@ -30,7 +32,7 @@ class Mixture:
         if len(self.tasks) < len(tasks):
             name = Counter(task.name for task in tasks).most_common(1)[0][0]
             raise DataError(f"{self.name}: two tasks are called {name}; name each once, and folders differently")
-        self.about = f"{len(tasks)} tasks in one run: {', '.join(self.tasks)}."
+        self.about = f"{len(tasks)} tasks in one run{': ' + ', '.join(self.tasks) if len(tasks) <= LISTED else ''}."
         self.data_source = _joined(task.data_source for task in tasks)
         self.licence = _joined(task.licence for task in tasks)
         self.identity = "+".join(task.identity for task in tasks if task.identity)
