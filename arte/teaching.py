@@ -133,9 +133,11 @@ def check_overlap(run: Run, every: dict[Arm, list[Example]]) -> None:
     Raises DataError where an example holds a whole test item.
     """
     settings = run.recipe.evaluate
-    trained: dict[str, list[Example]] = {**every, **({"exercises": to_practise(run)} if to_practise(run) else {})}
+    trained: dict[str, list[Example]] = {str(arm): those for arm, those in every.items()}
+    if exercises := to_practise(run):
+        trained["exercises"] = exercises
     words = run.recipe.elicit.contamination_words
-    tests = {name: overlap.items_of(items) for name, items in run.slices(None).items() if items}
+    tests = {str(name): overlap.items_of(items) for name, items in run.slices(None).items() if items}
     tests |= lm_tasks.passages(lm_tasks.load(settings), words, settings.tasks_limit)
     found = overlap.measure(trained, tests, run.splits.seeds, words)
     rows = [each.model_dump() for each in found]
