@@ -36,8 +36,8 @@ def tasks() -> None:
     """List the tasks."""
     from arte import tasks as known
 
-    for name in known.NAMES:
-        typer.echo(f"{name:43s} {known.load(name).about}")
+    for name in (*known.NAMES, *known.GROUPS):
+        typer.echo(f"{name:43s} {known.taught(name).about}")
 
 
 def data(

@@ -30,6 +30,19 @@ def test_what_no_arm_needs_is_not_done() -> None:
     assert (arms.scores(scored), arms.teachers(scored)) == (["icl_logprob"], [])
 
 
+def test_an_aligned_teacher_that_is_taken_over_needs_no_scores() -> None:
+    def reused(*names: Arm) -> Recipe:
+        given = recipe(*names)
+        return given.model_copy(update={"align": given.align.model_copy(update={"adapter": "runs/before"})})
+
+    alone = reused("untrained", "arte")
+    assert (arms.scores(alone), arms.elicits(alone), arms.teachers(alone)) == ([], False, ["arte"])
+    assert arms.elicits(recipe("untrained", "arte"))
+    assert arms.elicits(reused("verified", "arte"))
+    assert arms.scores(reused("best_scored", "arte")) == ["icl_logprob"]
+    assert not arms.elicits(recipe("untrained"))
+
+
 def test_each_variant_has_its_own_teacher_and_the_same_one_is_aligned_once() -> None:
     many = recipe("arte", "arte_icl_logprob", "arte_likelihood", "shuffled_pairs", "best_scored")
     assert arms.teacher_of("arte_icl_logprob", many) == "arte"

@@ -17,6 +17,8 @@ from arte.errors import DataError
 from arte.rows import Example, Item, OfTask
 from arte.tasks.task import Splits, Task
 
+LISTED = 7
+"""Tasks that are named one by one."""
 Row = TypeVar("Row", bound=OfTask)
 Any_ = TypeVar("Any_")
 
@@ -37,7 +39,7 @@ class Mixture:
                 f"{_named_where(tasks, False)} right or wrong; a run judges students by one measure, so take them in "
                 "two runs"
             )
-        self.about = f"{len(tasks)} tasks in one run: {', '.join(self.tasks)}."
+        self.about = f"{len(tasks)} tasks in one run{': ' + ', '.join(self.tasks) if len(tasks) <= LISTED else ''}."
         self.data_source = _joined(task.data_source for task in tasks)
         self.licence = _joined(task.licence for task in tasks)
         self.identity = "+".join(task.identity for task in tasks if task.identity)

@@ -1,6 +1,7 @@
 """`arte data`: the tailored data of a smoke run as others would load it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,10 @@ def test_the_folder_is_loaded_as_the_hub_would(smoke_run: SmokeRun, tmp_path: Pa
     preferred = [json.loads(line) for line in (out / "data" / "preference.jsonl").read_text().splitlines()]
     assert [row["chosen"][0]["content"] for row in preferred] == [json.loads(pair)["chosen"] for pair in pairs]
     assert "Seeds, probes and tests:" in card.text
-    assert f"`sft-arte`: 0 of {len(kept)} questions share 8 words" in card.text
+    assert re.search(
+        rf"`sft-arte`: \d+ of {len(kept)} training examples share 8 words in a row .* items of test", card.text
+    )
+    assert "hold a whole item" not in card.text
     assert str(smoke_run.folder) not in card.content
 
 

@@ -75,7 +75,9 @@ TABLE = [
     Row("no value", smoke("elicit.questions"), ["elicit.questions: expected dotted.key=value, as in"]),
     # names
     Row(
-        "unknown recipe", plain("recipe", "gsm9k"), ["no recipe is called 'gsm9k'; did you mean gsm8k? (known: gsm8k)"]
+        "unknown recipe",
+        plain("recipe", "gsm9k"),
+        ["no recipe is called 'gsm9k'; did you mean gsm8k? (known: bbh, gsm8k)"],
     ),
     Row("unknown recipe", plain("plan", "./no.yaml"), ["no.yaml cannot be run", "cannot be read: No such file"]),
     Row("unknown scale", plain("plan", "gsm8k", "--scale", "stater"), ["'stater'; did you mean starter?", "smoke"]),

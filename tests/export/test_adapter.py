@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from arte_export import adapter, lora, model_folder, rounding, safetensors_file
 from arte_export.errors import BadModel, ExportError
+from safetensors.torch import load_file, save_file
 
 from tests.export.lora_models import LINEAR, logits, make_base, train
 
@@ -352,3 +353,16 @@ def test_a_unit_of_the_last_place() -> None:
     assert units(1 + 2**-23, 1.0, "F32") == 1.0
     assert lora.FLOATS.keys() == rounding.DIGITS.keys() == rounding.SMALLEST.keys()
     assert lora.FLOATS.keys() < safetensors_file.DTYPE_BITS.keys()
+
+
+def test_an_adapter_fits_its_own_base_and_no_other(base: Path, trained: Path, tmp_path: Path) -> None:
+    adapter.require_base(trained, base)
+    narrow = tmp_path / "narrow"
+    shutil.copytree(base, narrow)
+    tensors = load_file(narrow / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    rows = tensors[name].shape[0]
+    tensors[name] = tensors[name][: rows // 2].contiguous()
+    save_file(tensors, narrow / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadModel, match=rf"does not belong to the base .*up_proj.weight is \[{rows}, .*\[{rows // 2}, "):
+        adapter.require_base(trained, narrow)

@@ -61,7 +61,7 @@ def test_a_file_without_scales_is_the_same_at_all(tmp_path: Path) -> None:
 
 
 def test_unknown_names(file: Path) -> None:
-    with pytest.raises(UnknownName, match=r"no recipe is called 'gsm9k'; did you mean gsm8k\? \(known: gsm8k"):
+    with pytest.raises(UnknownName, match=r"no recipe is called 'gsm9k'; did you mean gsm8k\? \(known: bbh, gsm8k"):
         config.load_recipe("gsm9k", "smoke")
     with pytest.raises(UnknownName, match="no scale is called 'smok'; did you mean smoke"):
         config.load_recipe(file, "smok")
@@ -91,12 +91,13 @@ def test_files_that_are_no_recipe(tmp_path: Path, content: bytes | None, problem
 def test_every_recipe_at_every_scale_comes_back_from_disk(tmp_path: Path) -> None:
     seen = 0
     for name in config.recipe_names():
-        for scale in SCALES:
+        for scale in config.scales_of(name):
             recipe = config.load_recipe(name, scale)
             config.save(recipe, tmp_path / "recipe.yaml")
             assert config.load_saved(tmp_path / "recipe.yaml") == recipe
             seen += 1
-    assert seen == 4 * len(list(resources.folder("recipes").glob("*.yaml"))) >= 4
+    # BBH has no scale smoke: no model made here drafts anything of its kind.
+    assert seen == len(SCALES) * len(list(resources.folder("recipes").glob("*.yaml"))) - 1
 
 
 def test_saved_values_are_exact(file: Path, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_paper_scale_has_the_papers_numbers() -> None:
 def test_about_is_one_line() -> None:
     lines = [config.about(name) for name in config.recipe_names()]
     assert lines
-    assert all("\n" not in line and line.endswith("(smoke, starter, gpu, paper)") for line in lines)
+    assert all("\n" not in line and line.endswith("starter, gpu, paper)") for line in lines)
 
 
 def test_recipe_needs_no_file_to_be_made() -> None:

@@ -107,6 +107,18 @@ def test_cross_checks_of_several_replies_to_a_prompt(tmp_path: Path) -> None:
     assert (found.elicit.completions, found.prefer.chosen) == (4, "above_zero")
 
 
+def test_cross_checks_of_an_alignment_taken_over(tmp_path: Path) -> None:
+    taken = "align.adapter=runs/before"
+    assert told(tmp_path, BASE, [taken, "align.skip=true", "rounds=2", "arms=[verified, arte, shuffled_pairs]"]) == [
+        "align.adapter: is given, and align.skip is true: take one of them away (command line)",
+        "rounds: found 2, expected 1, as align.adapter takes over what another run aligned (command line)",
+        "arms: shuffled_pairs is aligned by pairs of its own; with align.adapter only arte is aligned (command line)",
+    ]
+    none = ["prefer.question_pairs=0", "prefer.rationale_pairs=0"]
+    recipe = config.load_recipe(tmp_path / "mine.yaml", "smoke", [taken, *none])
+    assert (recipe.align.adapter, recipe.arms) == ("runs/before", ("untrained", "verified", "arte"))
+
+
 def test_cross_checks_of_a_teacher_on_a_server(tmp_path: Path) -> None:
     assert told(tmp_path, BASE, ["teacher.engine=openai"]) == [
         "teacher.server.url: missing, expected where the server of teacher.engine=openai answers (line 2)",

@@ -61,6 +61,13 @@ def test_eight_words_of_a_probe_in_a_row_contaminate() -> None:
     assert check(words=9).check(eight).accepted
 
 
+def test_an_item_that_the_seeds_hold_in_pieces_contaminates_whole() -> None:
+    known = (PROBE.replace("are left", "are there"), "A hungry fox carries away seven fine eggs. How many are left?")
+    assert check(seeds=known).check(f"{PROBE[:-1]} now?").reason == "duplicate"
+    found = check(seeds=known).check(PROBE.upper())
+    assert (found.reason, found.detail) == ("contaminated", "probe-3: all of it")
+
+
 def test_words_that_a_seed_holds_too_do_not_contaminate() -> None:
     """The teacher was shown them: `each box in the big red shop holds` stands in the seed and in the probe."""
     text = "Each box in the big red shop holds 55 tiny screws and weighs 2 pounds. What do 3 boxes weigh?"

@@ -11,16 +11,20 @@ import pytest
 import torch
 import yaml
 
-from arte import pipeline
+from arte import pipeline, teaching
 from arte.config import load_recipe
 from arte.errors import DataError
 from arte.models import ModelFolder
+from arte.one_run import Run
 from arte.recipe import Evaluate
+from arte.report.files import parsed
 from arte.report.gather import gather
 from arte.rows import read_rows
 from arte.stages import lm_tasks
 from arte.stages.lm_student import LmStudent
 from arte.stages.lm_tasks import Document, TaskScore
+from arte.stages.overlap import Overlap
+from arte.workspace import Workspace
 from tests.stages.conftest import Loaded, load
 
 SKY: list[dict[str, Any]] = [
@@ -223,3 +227,34 @@ def test_every_arm_of_a_run_is_asked_and_kept(folder: Path, tmp_path: Path) -> N
     pipeline.run(limited, run, until="evaluate", say=again.append)
     assert ["kept" in line for line in again] == [True, False]
     assert [row.arm for row in gather(run).lm_tasks] == ["untrained"] * 2
+
+
+def test_nothing_is_trained_on_that_a_student_is_judged_by(folder: Path, tmp_path: Path) -> None:
+    page = "A lake is as deep as the sky over it is high"  # 12 words, in the second of two documents
+    rows = [{"page": "Say what a lake is, in no more than nine words", "note": page[:20]}, {"page": page, "note": "x"}]
+    (folder / "sky.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = load_recipe("gsm8k", "smoke", [
+        "arms=[untrained,verified]", "teacher.name=tiny-random-teacher", "task.test=8", "evaluate.tasks=[pages]",
+        f"evaluate.tasks_folder={folder}",
+    ])  # fmt: skip
+    path = tmp_path / "run"
+    with Workspace.open(path, recipe) as workspace:
+        run = Run(recipe, workspace, lambda _: None)
+        seeds = teaching.gold(run)
+        teaching.check_overlap(run, {"verified": seeds})
+        found = {row.test: row for row in parsed(path / "overlap.json", Overlap)}
+        assert [*found] == ["test", "unseen", "lm-eval pages"]
+        assert [(row.arm, row.examples, row.contained) for row in found.values()] == [("verified", len(seeds), [])] * 3
+        assert found["test"].items == 8
+        assert (found["lm-eval pages"].items, found["lm-eval pages"].shared) == (2, 0)
+        asked = seeds[0].model_copy(update={"question": run.splits.test[2].question.upper()})
+        with pytest.raises(DataError, match=rf"verified, test: {asked.id} holds {run.splits.test[2].id}: "):
+            teaching.check_overlap(run, {"verified": [*seeds, asked]})
+        copied = seeds[0].model_copy(update={"rationale": f"{page}, they say."})
+        with pytest.raises(DataError, match=r"overlap.json: students would be trained on what they are judged by"):
+            teaching.check_overlap(run, {"verified": [seeds[0].model_copy(update={"rationale": f"{page} ."})]})
+        teaching.check_overlap(run, {"verified": [copied]})  # another word at its end: it shares, and holds no whole
+        shared = [row.shared for row in parsed(path / "overlap.json", Overlap) if row.test == "lm-eval pages"]
+        assert shared == [1]
+    assert [read["name"] for read in json.loads((path / "data.json").read_text())["read"]] == []  # it is made here
+    assert gather(path).overlaps[-1].test == "lm-eval pages"

@@ -9,6 +9,8 @@ from arte.preference import irt
 from arte.rows import Item, read_rows
 from arte.stages.probing import SHOTS, Response, discriminating_probes
 from arte.tasks import Task
+from arte.tasks.mixture import Mixture
+from arte.tasks.starter import Starter
 from tests.stages.scripted import Stopped
 
 ITEMS = [Item(id=f"v{number}", question=f"Item {number}?", rationale="r", answer=str(number)) for number in range(6)]
@@ -79,3 +81,23 @@ def test_a_killed_run_goes_on_after_its_last_whole_respondent(tmp_path: Path, st
     assert [item.id for item in probes(tmp_path, starter, weak, able)] == ["v0", "v1"]
     assert weak.shots == []
     assert able.shots == [1, 1, 2, 2, 3, 3]
+
+
+def test_so_many_of_each_task_are_chosen(tmp_path: Path) -> None:
+    class Other(Starter):
+        name = "other"
+
+    both = Mixture("both", [Starter(), Other()])
+    names = ("starter", "other")
+    items = [item.model_copy(update={"task": names[number % 2]}) for number, item in enumerate(ITEMS)]
+    seeds = [seed.model_copy(update={"task": name}) for seed in SEEDS for name in names]
+    weak, able = Scripted("weak"), Scripted("able")
+    engines = {"weak": lambda: weak, "able": lambda: able}
+    # Of v0, v2, v4 the first tells respondents apart, of v1, v3, v5 also; shots are seeds of the item's own task.
+    found = discriminating_probes(tmp_path, items, 1, seeds, both, engines, 4, 9)  # type: ignore[arg-type]
+    assert [item.id for item in found] == ["v0", "v1"]
+    written = json.loads((tmp_path / "probes.json").read_text(encoding="utf-8"))["items"]
+    assert [row["id"] for row in written] == [item.id for item in items]
+    table = np.array([[str(n) in KNOWN[who, shots] for n in (0, 2, 4)] for who in ("weak", "able") for shots in SHOTS])
+    alone = irt.fit(table).discrimination
+    assert [written[place]["discrimination"] for place in (0, 2, 4)] == pytest.approx(alone.tolist())

@@ -1,12 +1,14 @@
 """A task of the user's own, from its folder to the file for a device, with a tiny teacher that knows some items."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from arte import config, pipeline, task_new, tasks
+from arte import config, data_export, pipeline, task_new, tasks
 from arte.models import taught, tiny
+from arte.report import words
 from arte.rows import Example, Pair, Question, Rationale, read_rows
 from arte.tasks import Draft
 from arte.tasks.folder_task import FolderTask
@@ -80,12 +82,37 @@ def test_from_the_folder_to_the_file(tickets: Path, teacher: Path, tmp_path: Pat
     gold = [item.answer for item in task.splits(recipe.task, recipe.seed).test]
     samples = [json.loads(line) for line in (run / "evaluate" / "arte" / "samples.jsonl").read_text().splitlines()]
     assert [sample["gold"] for sample in samples] == gold
+    teams = {"billing", "shipping", "returns", "account"}
     for sample in samples:
+        assert set(sample["logprobs"]) == teams
+        assert sample["chosen"] == max(teams, key=lambda team: sample["logprobs"][team])
+        assert sample["chosen_correct"] == (sample["chosen"] == sample["gold"])
         assert sample["strict"] == task.strict(sample["text"])
         assert sample["strict_correct"] == (sample["strict"] == sample["gold"])
     given = json.loads((run / "evaluate" / "arte" / "stage.json").read_text())
     assert task.identity in json.dumps(given)
     assert [file.scheme for file in report.artefacts] == ["q8_0"]
+    chosen = report.found("arte", metric="acc")
+    assert chosen is not None
+    assert chosen.correct == sum(sample["chosen_correct"] for sample in samples)
+
+    read = {found.name: found.sha256 for found in report.data_read}
+    assert read == {
+        f"{split}.jsonl": hashlib.sha256((tickets / f"{split}.jsonl").read_bytes()).hexdigest()
+        for split in ("seeds", "validation", "test")
+    }
+    assert [(row.arm, row.test, row.examples, row.items, row.contained) for row in report.overlaps] == [
+        (arm, "test", 4, len(gold), []) for arm in ("unaligned", "arte")
+    ]
+    card = (run / "MODEL_CARD.md").read_text()
+    digest = str(read["test.jsonl"])[:12]
+    assert f"- test.jsonl, SHA-256 {digest}" in card
+    assert f"; licence: {task.licence}.\n" in card
+    assert f"- {words.overlap(report.overlaps[1])}" in card
+    data_export.export(run, tmp_path / "data")
+    made = (tmp_path / "data" / "README.md").read_text()
+    assert f"Read: test.jsonl, SHA-256 {digest}." in made
+    assert "`sft-arte`: 0 of 4 training examples share 8 words" in made
 
 
 def test_a_change_of_the_definition_redoes_the_run(tickets: Path) -> None:

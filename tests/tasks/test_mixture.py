@@ -1,16 +1,19 @@
 """Several tasks in one run: which there are, how their items are shared out, and that each is asked as its own."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from arte import recipe, tasks
+from arte import config, plan, recipe, tasks
 from arte.errors import DataError, UnknownName
 from arte.rows import Example, Item
 from arte.tasks import GROUPS
 from arte.tasks.mixture import Mixture, by_task, first_of_each
 
+DATA = Path(os.environ.get("ARTE_BBH", Path(__file__).parents[3] / "shared" / "data" / "bbh"))
 ASKED = {"navigate": ("Take {} steps. Are you back?", "No"), "object_counting": ("I have {} pens. How many?", "{}")}
 
 
@@ -104,3 +107,29 @@ def test_ids_and_data_of_tasks_that_are_not_from_one_folder(tmp_path: Path) -> N
     splits = task.splits(recipe.Task(seeds=2, probes=2), 0)
     ids = [item.id for items in splits for item in items]
     assert len(ids) == len(set(ids)) == 2 * (2 + 2 + 3)
+
+
+def test_a_plan_counts_all_tasks_and_a_draft_s_own_probes() -> None:
+    def planned(*more: str) -> dict[str, dict[str, Any]]:
+        few = ["task.name=bbh/Math", "task.test=10", "task.probes=5", "export.test=4", "prefer.drafts=6", *more]
+        return {row["stage"]: row for row in plan.rows(config.load_recipe("bbh", "starter", few))}
+
+    rows = planned()
+    assert rows["prefer"]["note"] == "18 drafts × 5 probes"
+    assert rows["prefer"]["tokens_in"] == 18 * 5 * (plan.STUDENT_PROMPT + plan.ANSWER)
+    assert rows["evaluate"]["tokens_in"] == 3 * 30 * plan.STUDENT_PROMPT
+    reused = planned("align.adapter=runs/before", "arms=[untrained,arte]")
+    assert [reused[stage]["tokens_in"] for stage in ("elicit", "prefer", "align")] == [0, 0, 0]
+    assert reused["tailor"] == rows["tailor"]
+
+
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason="the published files of BBH are not here; ARTE_BBH=FOLDER says where they are"
+)
+def test_all_of_bbh_at_the_papers_scale() -> None:
+    chosen = config.load_recipe("bbh", "paper", [f"task.data={DATA}"]).task
+    splits = tasks.taught("bbh").splits(chosen, 0)
+    assert (len(splits.seeds), len(splits.probes)) == (27 * 8, 27 * 100)
+    # 250 each, but 187, 146 and 178 of three; a question that stands twice in its file counts once.
+    assert 6511 - 27 * 108 - 10 <= len(splits.test) <= 6511 - 27 * 108
+    assert len(by_task(splits.test)) == 27
