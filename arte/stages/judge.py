@@ -14,10 +14,12 @@ from arte.report.statistics import wilson
 from arte.rows import Item
 from arte.stages.answering import Answering
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
-from arte.tasks.mixture import first_of_each
+from arte.tasks.mixture import by_task, first_of_each
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
+
+    from arte.report.contract import Average
 
 
 def judge(name: str, task_settings: TaskSettings, settings: Evaluate, out: Path | None, seed: int = 0) -> list[Sample]:
@@ -67,10 +69,15 @@ def rendered(file: "DeviceFile", asked: Sequence[list[Message]]) -> list[str]:
 
 
 def lines(samples: Sequence[Sample]) -> list[str]:
-    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson)."""
+    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson). Of several tasks each
+    too, and the means that weigh them alike."""
     found = []
-    for name in dict.fromkeys(sample.slice for sample in samples):
-        rows = [sample for sample in samples if sample.slice == name]
+    parts = {
+        str(name): [row for row in samples if row.slice == name] for name in dict.fromkeys(s.slice for s in samples)
+    }
+    tasks = by_task(row for row in samples if row.slice == "test")
+    parts |= {str(task): rows for task, rows in tasks.items() if len(tasks) > 1}
+    for name, rows in parts.items():
         for metric in ("strict", "flexible"):
             correct = sum(getattr(row, f"{metric}_correct") for row in rows)
             interval = wilson(correct, len(rows))
@@ -80,4 +87,18 @@ def lines(samples: Sequence[Sample]) -> list[str]:
                 f"{name:7s} {metric:9s} {correct} of {len(rows)}: {100 * correct / len(rows):.1f} % "
                 f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
             )
+    for mean in means([*samples]):
+        low, high = mean.ci95
+        found.append(
+            f"mean {mean.name}, {mean.tasks} tasks, {mean.metric}: {100 * mean.accuracy:.1f} % "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
+        )
     return found
+
+
+def means(samples: list[Sample]) -> "list[Average]":
+    """Of the tasks; none where there is one."""
+    from arte.report import averages, graded
+
+    rows = [graded.Sample.model_validate(row.model_dump()) for row in samples]
+    return averages.averages(graded.Samples({"model": rows}, {}), None)
