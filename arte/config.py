@@ -264,11 +264,16 @@ def _overrides(overrides: Sequence[str]) -> tuple[_Layer, list[str]]:
 
 
 def _placed(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings with a task's folder (`.`, `./x`, `../x`) found from `folder`: a run goes on from anywhere."""
+    """The settings with folders of tasks (`.`, `./x`, `../x`) found from `folder`: a run goes on from anywhere."""
     name = values["task"].get("name") if isinstance(values.get("task"), dict) else None
-    if not isinstance(name, str) or not (name in (".", "..") or name.startswith(("./", "../"))):
+    if not isinstance(name, str):
         return values
-    return {**values, "task": {**values["task"], "name": str((folder / name).resolve())}}
+
+    def placed(part: str) -> str:
+        relative = part in (".", "..") or part.startswith(("./", "../"))
+        return str((folder / part).resolve()) if relative else part
+
+    return {**values, "task": {**values["task"], "name": ",".join(placed(part.strip()) for part in name.split(","))}}
 
 
 def _merged(under: _Layer, over: _Layer) -> _Layer:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from arte import config
+from arte import config, tasks
 from arte.drafting import choose_probes, scored_with
 from arte.errors import DataError, RecipeError
 from arte.one_run import Run
@@ -63,6 +63,10 @@ def check(
     WorkspaceError, ModelError, and DataError where the run has too few checked drafts.
     """
     recipe = config.load_saved(folder / "recipe.yaml")
+    if len(tasks.named(recipe.task.name)) > 1:
+        raise DataError(
+            f"{folder}: is over several tasks, whose scores cannot be compared; check a run over one of them"
+        )
     with Workspace.open(folder, recipe) as workspace:
         run = Run(recipe, workspace, say)
         if run.task.open_ended:

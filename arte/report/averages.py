@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import cast, get_args
 
-from arte import arms, tasks
-from arte.recipe import Arm, Recipe
+from arte import arms
+from arte.recipe import Arm
 from arte.report.graded import Sample, Samples
 from arte.report.scores import MEAN, METRICS, Average, Compared, Comparison, Loss
 from arte.report.statistics import bootstrap_within, wilson
@@ -60,8 +60,9 @@ def averages(samples: Samples, student_arm: str | None) -> list[Average]:
     return found
 
 
-def losses(samples: Samples, recipe: Recipe) -> list[Loss]:
-    """For every arm, on the test items of tasks with open answers; items are drawn anew within each task."""
+def losses(samples: Samples, called: str, seed: int) -> list[Loss]:
+    """For every arm, on the test items of tasks with open answers, `called` so together; items are drawn anew within
+    each task."""
     found = []
     for arm, rows in samples.arms.items():
         parts = _parts(rows)
@@ -69,11 +70,11 @@ def losses(samples: Samples, recipe: Recipe) -> list[Loss]:
         for name, shares in weights([*parts]).items():
             if not all(values[task] for task in shares):
                 continue
-            mean = bootstrap_within([(share, values[task]) for task, share in shares.items()], seed=recipe.seed)
+            mean = bootstrap_within([(share, values[task]) for task, share in shares.items()], seed=seed)
             found.append(
                 Loss(
                     arm=arm,
-                    task=tasks.called(recipe.task.name),
+                    task=called,
                     slice=name,
                     n=sum(len(values[task]) for task in shares),
                     tokens=sum(row.tokens for task in shares for row in parts[task]),

@@ -73,7 +73,7 @@ def _licence(model: Model | None) -> str | None:
 def _title(report: Report) -> str:
     # By the task, not the recipe: the gsm8k recipe on a laptop trains on the starter task.
     student = report.models.student
-    return f"{student.name.rsplit('/', 1)[-1] if student else 'student'}-arte-{report.task}"
+    return f"{student.name.rsplit('/', 1)[-1] if student else 'student'}-{words.file_name(report)}"
 
 
 def _header(report: Report) -> dict[str, Any]:
@@ -220,7 +220,10 @@ def _usage(report: Report) -> str:
     files = [usage.File(f"export/{artefact.file}", artefact.format) for artefact in report.artefacts]
     files.sort(key=lambda file: file.format != "gguf" or file.path != f"export/{_smallest(report)}")
     return usage.how_to_run(
-        files, f"distill/{report.student_arm}/model", f"arte-{report.task}", "Modelfile" if _smallest(report) else None
+        files,
+        f"distill/{report.student_arm}/model",
+        words.file_name(report),
+        "Modelfile" if _smallest(report) else None,
     )
 
 

@@ -66,7 +66,7 @@ def gather(run: Path) -> Report:
         examples=examples_of(run),
         training=_training(run),
         accuracy=accuracies(samples, recipe, student_arm),
-        losses=[*losses(samples, recipe), *averages.losses(samples, recipe)],
+        losses=[*losses(samples, recipe), *averages.losses(samples, tasks.called(recipe.task.name), recipe.seed)],
         lm_tasks=lm_scores(run, recipe),
         averages=averages.averages(samples, student_arm),
         comparisons=[

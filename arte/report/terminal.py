@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arte.recipe import SCALES, STAGES
 from arte.report.contract import Report
 from arte.report.statistics import Spread
-from arte.report.words import interval, nats, nats_interval, percent, sentence, size, task_title, whole
+from arte.report.words import file_name, interval, nats, nats_interval, percent, sentence, size, task_title, whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +68,7 @@ def next_commands(report: Report, run_folder: Path) -> list[str]:
     if not set(STAGES) - {"report"} <= ended:
         return [f"{same} --out {folder}", redo, plan]
     if any(artefact.format == "gguf" for artefact in report.artefacts):
-        name = quote(f"arte-{report.task}")
+        name = quote(file_name(report))
         return [f"ollama create {name} -f {quote(str(run_folder / 'Modelfile'))} && ollama run {name}", redo, plan]
     model = quote(str(run_folder / "distill" / (report.student_arm or "arte") / "model"))
     return [f"arte export {model} --to gguf:q4_k_m", redo, plan]

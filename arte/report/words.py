@@ -127,6 +127,11 @@ def task_title(report: Report) -> str:
     return _TASK_TITLES.get(report.task, f"the task {report.task}")
 
 
+def file_name(report: Report) -> str:
+    """What a student's model is called where names may not hold everything: that of its task, plainly."""
+    return "arte-" + re.sub(r"[^A-Za-z0-9._-]+", "-", report.task)
+
+
 def data_note(report: Report) -> str:
     """Which data the accuracies are from, and what they must not be taken for."""
     if report.losses:
@@ -370,6 +375,10 @@ def limitations(report: Report) -> list[str]:
     elif report.data:
         notes.append(
             "Accepted drafts passed checks, not a proof: an answer that most rationales agree on can still be wrong."
+        )
+    if report.preference and (report.averages or any(row.slice == MEAN for row in report.losses)):
+        notes.append(
+            "Scores of drafts stand together here, but they are comparable within a task only; pairs were made so."
         )
     if report.measurements:
         notes.append("Speeds and memory are of the machine named here, at that load; other machines will differ.")

@@ -17,7 +17,7 @@ from arte.stages import lm_tasks, options
 from arte.stages.answering import Answering, Scoring
 from arte.stages.evaluate import Sample, Slice, chats, evaluate
 from arte.stages.held_out_loss import OpenSample, evaluate_open
-from arte.tasks.mixture import first_of_each
+from arte.tasks.mixture import by_task, first_of_each
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
@@ -140,18 +140,22 @@ def _scoring(
 
 
 def lines(samples: Sequence[Sample] | Sequence[OpenSample]) -> list[str]:
-    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson); or the mean loss."""
+    """One line a slice and metric: correct of how many, percent, and the 95 % interval (Wilson); or the mean loss. Of
+    several tasks each too, and the means that weigh them alike."""
     found = []
-    for name in dict.fromkeys(sample.slice for sample in samples):
-        losses = [sample.loss for sample in samples if isinstance(sample, OpenSample) and sample.slice == name]
-        if losses:
+    parts: dict[str, Sequence[Sample | OpenSample]] = {}
+    for slice_name in dict.fromkeys(sample.slice for sample in samples):
+        parts[slice_name] = [row for row in samples if row.slice == slice_name]
+    tasks = by_task(row for row in samples if row.slice == "test")
+    parts |= {str(task): rows for task, rows in tasks.items() if len(tasks) > 1}
+    for name, rows in parts.items():
+        if losses := [row.loss for row in rows if isinstance(row, OpenSample)]:
             low, high = mean_interval(losses)
             found.append(
                 f"{name:7s} loss {fmean(losses):.3f} nats a token of {len(losses)} gold replies "
                 f"(95 % interval {low:.3f} to {high:.3f})"
             )
             continue
-        rows = [sample for sample in samples if sample.slice == name]
         for metric, field in METRICS.items():
             right = [getattr(row, field) for row in rows if getattr(row, field) is not None]
             interval = wilson(sum(right), len(right))
@@ -162,4 +166,23 @@ def lines(samples: Sequence[Sample] | Sequence[OpenSample]) -> list[str]:
                 f"{name:7s} {metric:9s} {sum(right)} of {len(right)}: {100 * sum(right) / len(right):.1f} % "
                 f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
             )
+    return found + _means(samples)
+
+
+def _means(samples: Sequence[Sample] | Sequence[OpenSample]) -> list[str]:
+    """Of the tasks; none where there is one."""
+    from arte.report import averages, graded
+
+    rows = [graded.Sample.model_validate(row.model_dump()) for row in samples]
+    together = graded.Samples({"model": rows}, {})
+    found = []
+    for mean in averages.averages(together, None):
+        low, high = mean.ci95
+        found.append(
+            f"mean {mean.name}, {mean.tasks} tasks, {mean.metric}: {100 * mean.accuracy:.1f} % "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f})"
+        )
+    for lost in averages.losses(together, "", 0):
+        low, high = lost.ci95
+        found.append(f"{lost.slice}: loss {lost.loss:.3f} (95 % interval {low:.3f} to {high:.3f})")
     return found

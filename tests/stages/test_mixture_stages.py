@@ -13,6 +13,7 @@ from arte.preference import DraftByDraft
 from arte.preference.icl import one_shot
 from arte.recipe import Elicit, Evaluate, Prefer
 from arte.rows import Check, Example, Item, Pair, Question, Rationale, Score, read_rows, write_rows
+from arte.stages import judge
 from arte.stages.choosing import Candidate, candidates, equal_share
 from arte.stages.conversations import conversations
 from arte.stages.elicit import elicit
@@ -291,3 +292,11 @@ def test_answers_are_read_by_their_own_task(tmp_path: Path, both: Taught) -> Non
     )
     assert [(row.task, row.strict, row.strict_correct) for row in samples] == [(STEPS, "Yes", True), (PENS, "3", True)]
     assert read_rows(tmp_path / "arm" / "samples.jsonl", Sample) == samples
+    told = judge.lines([*samples, samples[1].model_copy(update={"id": "d", "strict_correct": False})])
+    assert told[0].startswith("test    strict    2 of 3: 66.7 %")
+    assert told[2].startswith("bbh/navigate strict    1 of 1: 100.0 %")
+    # Both are of the family Logic: (1/1 + 1/2) / 2.
+    assert [line.partition(" (95")[0] for line in told if line.startswith("mean") and "strict" in line] == [
+        "mean Logic, 2 tasks, strict-match: 75.0 %", "mean BBH, 2 tasks, strict-match: 75.0 %",
+    ]  # fmt: skip
+    assert len(judge.lines([row.model_copy(update={"task": None}) for row in samples])) == 2

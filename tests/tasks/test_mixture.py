@@ -101,7 +101,12 @@ def test_ids_and_data_of_tasks_that_are_not_from_one_folder(tmp_path: Path) -> N
         for split in ("seeds", "validation", "test"):
             rows = [{"input": f"{split} {number} {n}", "answer": "x"} for n in range(3)]
             (made / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = tasks.taught(f"{tmp_path / 'one'},{tmp_path / 'two'}")
+    (tmp_path / "recipe.yaml").write_text(
+        "task: {name: './one, ./two, starter'}\nteacher: {name: t}\nstudent: {name: s}\n"
+    )
+    named = config.load_recipe(tmp_path / "recipe.yaml", "starter").task.name
+    assert named == f"{tmp_path / 'one'},{tmp_path / 'two'},starter"
+    task = tasks.taught(named.removesuffix(",starter"))
     assert task.name == "one,two"
     assert "+" in task.identity
     splits = task.splits(recipe.Task(seeds=2, probes=2), 0)
