@@ -139,9 +139,9 @@ def _accuracy(arm: str, artefact: str, task: str, metric: Metric, name: str, row
         task=task,
         metric=metric,
         slice=name,
-        n=len(rows),
+        n=len(graded),
         correct=correct,
-        accuracy=correct / len(rows),
+        accuracy=correct / len(graded),
         ci95=interval,
     )
 
