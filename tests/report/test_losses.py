@@ -105,7 +105,8 @@ def test_means_over_tasks_weigh_them_alike(run: Path) -> None:
     assert report.averages == []
     mean = report.lost("arte", "mean of tasks")
     assert mean is not None
-    assert (mean.n, mean.tokens, mean.loss) == (4, 40, pytest.approx((5.5 / 3 + 1.5) / 2))
+    assert (mean.n, mean.tokens) == (4, 40)
+    assert mean.loss == pytest.approx((5.5 / 3 + 1.5) / 2)
     assert 1.5 <= mean.ci95[0] < mean.loss < mean.ci95[1] <= 2.0
     gain = report.compared("arte", "untrained", "loss", "mean of tasks")
     assert gain is not None

@@ -18,6 +18,7 @@ from arte.models import ModelFolder
 from arte.recipe import Evaluate
 from arte.rows import Item
 from arte.stages import judge
+from arte.stages.evaluate import Sample
 from tests.stages.conftest import Loaded, load
 
 YAML = """\
@@ -47,6 +48,7 @@ def test_the_likeliest_option_stands_beside_the_written_answer(
     student = load(tiny_student)
     right = 0
     for sample in samples:
+        assert isinstance(sample, Sample)
         prompt = student.engine.render(tasks.load(str(words)).student_prompt(f"test {sample.id[-1]}"))
         values = {kind: _logprob(student, prompt, kind) for kind in ("noun", "verb")}
         assert sample.logprobs == pytest.approx(values, abs=0.2)  # a processor may compute in bfloat16
