@@ -34,7 +34,7 @@ def found(name: str, teacher: ModelFolder) -> Path:
                 f"align.adapter={name}: this run has aligned its teacher in {made.rounds} rounds, an adapter each; "
                 "expected one with rounds=1"
             )
-        if record.given["teacher"] != teacher.sha256:
+        if record.given.get("teacher") != teacher.sha256:
             raise ModelError(
                 f"align.adapter={name}: aligned {made.teacher.name}, whose weights are not those of this run's teacher "
                 f"{teacher.name}; an adapter is of one teacher"

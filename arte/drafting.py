@@ -136,8 +136,8 @@ def prefer_among(
 def align(run: Run, arm: Arm, turn: int = 1) -> None:
     """The teacher, as aligned in the rounds before, trained on the student's preference, or on what the arm makes of
     it; or its alignment by another run, taken over."""
-    if run.recipe.align.adapter is not None:
-        _take_over(run, run.recipe.align.adapter)
+    if run.adapter is not None:
+        _take_over(run, run.adapter)
         return
     from arte.stages.align import align as train
     from arte.stages.align import merge_adapter
@@ -177,16 +177,15 @@ def align(run: Run, arm: Arm, turn: int = 1) -> None:
     run.stage(name, given, work)
 
 
-def _take_over(run: Run, name: str) -> None:
+def _take_over(run: Run, adapter: Path) -> None:
     teacher = run.models.teacher
     assert teacher is not None, "the recipe's own checks want weights for what is aligned"
-    folder = reused.found(name, teacher)
 
-    def work(stage: StageFolder) -> Figures:
-        reused.copy(folder, stage.path / "adapter")
+    def work(folder: StageFolder) -> Figures:
+        reused.copy(adapter, folder.path / "adapter")
         return Figures()
 
-    run.stage("align", {"adapter": reused.digest(folder), "teacher": teacher.sha256}, work)
+    run.stage("align", {"adapter": reused.digest(adapter), "teacher": teacher.sha256}, work)
 
 
 def adapters(run: Run, arm: Arm, turn: int) -> list[Path]:

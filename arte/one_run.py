@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arte import engines, tasks
+from arte import adapters, arms, engines, tasks
 from arte.generation import Engine
 from arte.generation.metered import Billed, Metered, MeteredScoring
 from arte.ledger import Ledger
@@ -39,6 +39,8 @@ class Run:
         with located.noted() as read:
             self.splits = self.task.splits(recipe.task, recipe.seed)
         self.models = RunModels(recipe)
+        self.adapter = self._adapter()
+        """Of a teacher that another run aligned, where the recipe has one."""
         self.student = self.models.student
         """What is asked, and trained by each arm; teaching.practise may put a practised one in its place."""
         self.probes = first_of_each(self.splits.probes, recipe.task.probes)
@@ -46,6 +48,14 @@ class Run:
         self.done: dict[str, Finished] = {}
         self.ledger = Ledger(workspace.root, recipe.limits)
         describe(workspace.root, recipe, self.models, self.task, read)
+
+    def _adapter(self) -> Path | None:
+        """Looked at first, as the stage that takes it over comes late. Raises ModelError."""
+        name, teacher = self.recipe.align.adapter, self.models.teacher
+        if name is None or not arms.teachers(self.recipe):
+            return None
+        assert teacher is not None, "the recipe's own checks want weights for what is aligned"
+        return adapters.found(name, teacher)
 
     def stage(self, name: str, given: Mapping[str, Any], work: Work) -> None:
         """Does a stage, or keeps it, and says so in one line."""
