@@ -136,9 +136,7 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option(help="A task that `arte tasks` lists, or a task's folder; starter without --tasks.")
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Tasks or groups of lm-eval, of a model, not of a file.")
-    ] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Tasks or groups of lm-eval.")] = None,
     tasks_folder: Annotated[
         Path | None, typer.Option(help="A folder with YAML files of further lm-eval tasks.")
     ] = None,

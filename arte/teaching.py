@@ -253,6 +253,7 @@ def ask_lm_tasks(run: Run, arm: Arm) -> None:
 
     given = {
         "tasks": settings.model_dump(include=set(lm_tasks.SETTINGS)),
+        **lm_tasks.identity(settings),
         "student": student_fingerprint(run, arm),
         **run.models.student_engine,
     }

@@ -51,7 +51,9 @@ def _change(
     score: TaskScore, after: dict[Key, dict[int, float]], before: dict[Key, dict[int, float]], seed: int
 ) -> dict[str, object] | None:
     mine, theirs = after.get(_key(score), {}), before.get(_key(score), {})
-    if not mine or mine.keys() != theirs.keys() or abs(fmean(mine.values()) - score.value) > 1e-9:
+    if score.value is None or not mine or mine.keys() != theirs.keys():
+        return None
+    if abs(fmean(mine.values()) - score.value) > 1e-9:  # no mean over the documents
         return None
     order = sorted(mine)
     found = paired_bootstrap([mine[place] for place in order], [theirs[place] for place in order], seed=seed)

@@ -80,7 +80,7 @@ class LmScore(OpenPart):
     task: str
     metric: str
     filter: str
-    value: float
+    value: float | None
     standard_error: float | None
     n: int
     higher_is_better: bool | None

@@ -287,8 +287,10 @@ def slices(rows: list[Accuracy] | list[Loss]) -> list[str]:
     return sorted(names, key=lambda name: (name != "test", name != "unseen", name))
 
 
-def with_error(value: float, standard_error: float | None) -> str:
+def with_error(value: float | None, standard_error: float | None) -> str:
     """`0.412 ± 0.021`: a score of lm-eval and its standard error."""
+    if value is None:
+        return "–"
     error = "" if standard_error is None else f" ± {standard_error:.3f}"
     return f"{value:.3f}{error}"
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
 
 
+ALL_AT_ONCE = 1_000_000
+"""Prompts of a batch of a device file, which is loaded anew for each."""
 METRICS = {
     "strict": "strict_correct",
     "flexible": "flexible_correct",
@@ -82,23 +84,29 @@ def judge(
 
 
 def ask_lm_tasks(name: str, settings: Evaluate, out: Path | None) -> list[lm_tasks.TaskScore]:
-    """Asks a hub id or a model folder the tasks of lm-eval that `settings` name; tasks.jsonl and documents.jsonl go to
-    `out`. Raises ModelError for a device file, which cannot be asked them."""
+    """Asks a hub id, a model folder or a device file the tasks of lm-eval that `settings` name; tasks.jsonl and
+    documents.jsonl go to `out`."""
     from arte_export import device_file
 
-    if device_file.recognised(Path(name), models.arte_home()) is not None:
-        raise ModelError(
-            f"{name}: lm-eval's own tasks are asked of a hub id or a model folder, not of a device file yet"
-        )
     loaded = lm_tasks.load(settings)
-    from arte.generation.transformers import TransformersEngine
     from arte.models.folder import context_tokens
     from arte.stages.lm_student import LmStudent
 
-    path = models.resolve(Model(name=name)).path
-    engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
+    file = device_file.recognised(Path(name), models.arte_home())
     with tempfile.TemporaryDirectory() as scratch, disk.errors_for(folder := out or Path(scratch) / "out"):
         disk.make(folder)
+        if file is not None:
+            from arte.stages.file_engine import FileEngine, FileTokenizer
+
+            on_file = FileEngine(file)
+            make = lambda log: LmStudent(  # noqa: E731
+                on_file, FileTokenizer(on_file), None, Path(scratch) / log, ALL_AT_ONCE
+            )
+            return lm_tasks.ask(loaded, make, folder, settings.tasks_limit)
+        from arte.generation.transformers import TransformersEngine
+
+        path = models.resolve(Model(name=name)).path
+        engine = TransformersEngine(*models.load(path, models.compute_dtype("auto"), machine.device()))
         make = lambda log: LmStudent(  # noqa: E731
             engine, engine.tokenizer, context_tokens(path), Path(scratch) / log, settings.batch_size
         )

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from arte.errors import DataError
+from arte.errors import DataError, ModelError
 from arte.generation import ScoringEngine
 from arte.stages.answering import Answering, Scoring
 
@@ -48,8 +49,12 @@ class LmStudent(LM):  # type: ignore[misc]
         return "student"
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The chat as text: the assistant's turn is opened, or left open where it is begun."""
-        return self.engine.render(chat_history)
+        """The chat as text: the assistant's turn is opened, or left open where it is begun. Raises ModelError."""
+        try:
+            return self.engine.render(chat_history)
+        except jinja2.TemplateError as error:
+            roles = ", ".join(dict.fromkeys(message["role"] for message in chat_history))
+            raise ModelError(f"the student's chat template refuses a chat of lm-eval's ({roles}): {error}") from error
 
     def generate_until(self, requests: list[Any]) -> list[str]:
         """One answer a request, each drawn as its task says. Raises DataError for a way to draw that no engine has."""
@@ -85,15 +90,15 @@ class LmStudent(LM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """The log-probability of each continuation behind its context (nats), and whether it is greedy."""
-        return self._scored([self._pair(*request.args) for request in requests], "likelihoods")
+        return self._scored(self._pairs([request.args for request in requests]), "likelihoods")
 
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
         """The log-probability of each whole text (nats): every token once, behind as much of the text as is read."""
         windows: list[Ids] = []
         owners: list[int] = []
-        for place, request in enumerate(requests):
+        for place, ids in enumerate(self._ids([request.args[0] for request in requests], special=False)):
             found = get_rolling_token_windows(
-                token_list=self._ids(request.args[0], special=False),
+                token_list=ids,
                 prefix_token=self._prefix,
                 max_seq_len=min(self.longest - 1, WINDOW),
                 context_len=1,
@@ -111,16 +116,26 @@ class LmStudent(LM):  # type: ignore[misc]
         self.tokens_in += scoring.tokens_in
         return found
 
-    def _pair(self, context: str, continuation: str) -> Ids:
-        """White space at the end of a context is cut with the continuation, as most vocabularies have it. Too long a
-        context loses its beginning."""
-        kept = context.rstrip()
-        behind = context[len(kept) :] + continuation
-        if kept:
-            whole, length = self._ids(kept + behind), len(self._ids(kept))
-            prompt, given = whole[:length], whole[length:]
-        else:
-            prompt, given = [self._prefix], self._ids(behind, special=False)
+    def _pairs(self, asked: Sequence[tuple[str, str]]) -> list[Ids]:
+        """White space at the end of a context is cut with the continuation, as most vocabularies have it."""
+        kept = [context.rstrip() for context, _ in asked]
+        wholes = [context + continuation for context, continuation in asked]
+        begun = [place for place, context in enumerate(kept) if context]
+        pairs: dict[int, Ids] = {}
+        for place, whole, before in zip(
+            begun,
+            self._ids([wholes[place] for place in begun]),
+            self._ids([kept[place] for place in begun]),
+            strict=True,
+        ):
+            pairs[place] = whole[: len(before)], whole[len(before) :]
+        bare = [place for place, context in enumerate(kept) if not context]
+        for place, ids in zip(bare, self._ids([wholes[place] for place in bare], special=False), strict=True):
+            pairs[place] = [self._prefix], ids
+        return [self._fitting(*pairs[place], continuation) for place, (_, continuation) in enumerate(asked)]
+
+    def _fitting(self, prompt: list[int], given: list[int], continuation: str) -> Ids:
+        """Too long a context loses its beginning. Raises DataError for too long a continuation."""
         if len(given) >= self.longest:
             raise DataError(
                 f"a continuation of {len(given)} tokens ({continuation[:60]!r}…) does not fit into the student's "
@@ -134,12 +149,15 @@ class LmStudent(LM):  # type: ignore[misc]
         tokenizer = self.tokenizer
         return int(tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id)
 
-    def _ids(self, text: str, special: bool = True) -> list[int]:
+    def _ids(self, texts: Sequence[str], special: bool = True) -> list[list[int]]:
         """`special`: with the tokens that the tokenizer puts around a text, unless its own beginning is there."""
         bos = self.tokenizer.bos_token
-        begun = bos is not None and text.startswith(bos)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=special and not begun)["input_ids"]
-        return ids
+        found: dict[str, list[int]] = {}
+        for added in (True, False):
+            those = [text for text in texts if (special and not (bos and text.startswith(bos))) is added]
+            if those:
+                found |= zip(those, self.tokenizer(those, add_special_tokens=added)["input_ids"], strict=True)
+        return [found[text] for text in texts]
 
     def _file(self, kind: str) -> Path:
         return self.log.with_name(f"{self.log.name}-{kind}.jsonl")

@@ -6,7 +6,9 @@ published figures do. Scores and standard errors are lm-eval's.
 
 import difflib
 import functools
+import hashlib
 import itertools
+import math
 import os
 import random
 from collections import Counter
@@ -49,7 +51,8 @@ class TaskScore(Row):
     task: str
     metric: str
     filter: str
-    value: float
+    value: float | None
+    """Null where it is no number: a correlation of answers that are all alike."""
     standard_error: float | None
     """Null where lm-eval has none."""
     n: int
@@ -87,6 +90,14 @@ def load(settings: Evaluate) -> list[Loaded]:
     return [_load(name, settings.tasks_folder) for name in settings.tasks]
 
 
+def identity(settings: Evaluate) -> dict[str, str]:
+    """Of a folder of the user's own tasks: changes with its files."""
+    if settings.tasks_folder is None:
+        return {}
+    files = sorted(path for path in Path(settings.tasks_folder).expanduser().rglob("*") if path.is_file())
+    return {"tasks_files": hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()}
+
+
 def ask(those: Sequence[Loaded], make: "Make", folder: Path, limit: int | None) -> list[TaskScore]:
     """Asks the student, and writes tasks.jsonl (TaskScore) and documents.jsonl (Document) into `folder`."""
     from lm_eval import evaluator
@@ -122,11 +133,12 @@ def lines(scores: Sequence[TaskScore]) -> list[str]:
     """One line a score, for the terminal."""
     found = []
     for score in scores:
+        value = "no number" if score.value is None else f"{score.value:.4f}"
         error = "" if score.standard_error is None else f" ± {score.standard_error:.4f}"
         filtered = "" if score.filter == "none" else f" ({score.filter})"
         missed = f"; {score.too_long} prompts did not fit into the context" if score.too_long else ""
         found.append(
-            f"{score.task} {score.metric}{filtered}: {score.value:.4f}{error} of {score.n} documents, "
+            f"{score.task} {score.metric}{filtered}: {value}{error} of {score.n} documents, "
             f"{score.shots or 0}-shot, {'as a chat' if score.in_chat else 'plain text'}{missed}"
         )
     return found
@@ -215,7 +227,7 @@ def _scores(results: dict[str, Any], tasks: dict[str, Any], student: "LmStudent"
     for name, values in (results["results"] | results.get("groups", {})).items():
         for key, value in values.items():
             metric, comma, kind = key.rpartition(",")
-            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float | np.number):
                 continue
             error = values.get(f"{metric}_stderr,{kind}")
             found.append(
@@ -223,8 +235,8 @@ def _scores(results: dict[str, Any], tasks: dict[str, Any], student: "LmStudent"
                     task=name,
                     metric=metric,
                     filter=kind,
-                    value=float(value),
-                    standard_error=float(error) if isinstance(error, int | float) else None,
+                    value=_finite(value),
+                    standard_error=_finite(error),
                     n=int(values["sample_len"]),
                     higher_is_better=results["higher_is_better"].get(name, {}).get(metric),
                     shots=results["n-shot"].get(name),
@@ -235,6 +247,11 @@ def _scores(results: dict[str, Any], tasks: dict[str, Any], student: "LmStudent"
                 )
             )
     return found
+
+
+def _finite(value: Any) -> float | None:
+    """A number that JSON can hold; lm-eval writes N/A where it has none."""
+    return float(value) if isinstance(value, int | float | np.number) and math.isfinite(value) else None
 
 
 def _documents(results: dict[str, Any]) -> list[Document]:
@@ -248,7 +265,7 @@ def _documents(results: dict[str, Any]) -> list[Document]:
                     document=sample["doc_id"],
                     filter=sample["filter"],
                     responses=[response[0] for response in sample["resps"]],
-                    scores={metric: float(v) for metric, v in values.items() if isinstance(v, int | float | np.number)},
+                    scores={metric: one for metric, value in values.items() if (one := _finite(value)) is not None},
                 )
             )
     return found

@@ -24,18 +24,24 @@ class Likelihood(BaseModel):
 
     logprob: float
     greedy: bool
+    tokens: int
+    """Of prompt and text."""
 
 
-def of(file: DeviceFile, asked: Sequence[tuple[str, str]], progress: child.Progress | None = None) -> list[Likelihood]:
-    """Of each (prompt, reply), in order, from a child process. Replies to one prompt are best asked in a row.
+def of(
+    file: DeviceFile, asked: Sequence[tuple[str | list[int], str | list[int]]], progress: child.Progress | None = None
+) -> list[Likelihood]:
+    """Of each (prompt, reply), as texts or as token ids, in order, from a child process. Replies to one prompt are best
+    asked in a row.
 
     Raises BadModel where the file cannot be read or its logits cannot be had, ChildDied.
     """
     if not asked:
         return []
-    texts = list(dict.fromkeys(text for pair in asked for text in pair))
-    ids = dict(zip(texts, file.vocabulary(texts, []).token_ids, strict=True))
-    call = partial(_of, file.resolved(), [(ids[prompt], ids[reply]) for prompt, reply in asked])
+    texts = list(dict.fromkeys(text for pair in asked for text in pair if isinstance(text, str)))
+    ids = dict(zip(texts, file.vocabulary(texts, []).token_ids, strict=True)) if texts else {}
+    rows = [tuple(ids[text] if isinstance(text, str) else text for text in pair) for pair in asked]
+    call = partial(_of, file.resolved(), [(prompt, reply) for prompt, reply in rows])
     return child.run(call, holding=file.path, limit_s=LIMIT_S, progress=progress).result
 
 
@@ -54,6 +60,7 @@ def _of(file: DeviceFile, asked: list[tuple[list[int], list[int]]]) -> list[Like
                     Likelihood(
                         logprob=float((given - np.log(np.exp(seen).sum(axis=1))).sum()),
                         greedy=bool((seen.argmax(axis=1) == reply).all()),
+                        tokens=len(prompt) + len(reply),
                     )
                 )
                 child.tell(len(found), len(asked))

@@ -7,18 +7,18 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-from arte_export import likelihood
+from arte_export import likelihood, onnx_genai
 from arte_export.device_file import DeviceFile
 from arte_export.errors import BadModel
 from torch.nn.functional import cross_entropy
 
-from arte import recipe, tasks
-from arte.errors import ModelError
+from arte import models, recipe, tasks
 from arte.models import ModelFolder
 from arte.recipe import Evaluate
-from arte.rows import Item
+from arte.rows import Item, read_rows
 from arte.stages import judge
 from arte.stages.evaluate import Sample
+from arte.stages.lm_tasks import Document
 from tests.stages.conftest import Loaded, load
 
 YAML = """\
@@ -80,24 +80,42 @@ def test_a_file_without_log_probabilities_says_so(words: Path, tmp_path: Path, m
     assert "unknown input past.0" in said[0]
 
 
-def test_lm_evals_tasks_of_a_folder_are_asked_of_a_model_not_of_a_file(
+def test_lm_evals_tasks_are_asked_of_a_model_and_of_its_file(
     tiny_student: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    tasks_folder = tmp_path / "tasks"
-    tasks_folder.mkdir()
-    (tasks_folder / "sky.jsonl").write_text('{"page": "The sky is blue."}\n{"page": "Ada has 3 cats."}\n')
-    (tasks_folder / "sky.yaml").write_text(
-        f"task: sky\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {tasks_folder}/sky.jsonl}}}}\n"
-        "test_split: test\noutput_type: loglikelihood_rolling\ndoc_to_text: ''\ndoc_to_target: '{{page}}'\n"
-        "metric_list: [{metric: bits_per_byte}]\n"
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    rows = [{"page": "The sky is blue.", "next": "a lake"}, {"page": "Ada has 3 cats.", "next": "x"}]
+    (folder / "sky.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = (
+        f"dataset_path: json\ndataset_kwargs: {{data_files: {{test: {folder}/sky.jsonl}}}}\ntest_split: test\n"
+        "doc_to_text: '{{page}}'\n"
     )
-    settings = Evaluate(tasks=("sky",), tasks_folder=str(tasks_folder), tasks_limit=1)
-    [score] = judge.ask_lm_tasks(str(tiny_student.path), settings, tmp_path / "out")
+    kinds = {
+        "whole": "output_type: loglikelihood_rolling\ndoc_to_target: '{{page}}'\n"
+        "metric_list: [{metric: bits_per_byte}]\n",
+        "next": "output_type: multiple_choice\ndoc_to_choice: [a lake, x]\ndoc_to_target: '{{next}}'\n",
+        "say": "output_type: generate_until\ndoc_to_target: '{{next}}'\n"
+        "generation_kwargs: {until: [e], max_gen_toks: 8, do_sample: false}\n",
+    }
+    for name, kind in kinds.items():
+        (folder / f"{name}.yaml").write_text(f"task: {name}\n{source}{kind}")
+    settings = Evaluate(tasks=tuple(kinds), tasks_folder=str(folder), tasks_limit=1)
+    monkeypatch.setattr(models, "compute_dtype", lambda _: "float32")
+    of_model = judge.ask_lm_tasks(str(tiny_student.path), settings, tmp_path / "model")
     student = load(tiny_student)
     total = _logprob(student, student.tokenizer.bos_token, "The sky is blue.")
-    assert score.n == 1
-    assert score.value == pytest.approx(-total / 16 / math.log(2), rel=0.02)  # a processor may compute in bfloat16
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["documents.jsonl", "tasks.jsonl"]
-    with pytest.raises(ModelError, match="not of a device file"):
-        judge.ask_lm_tasks(str(tmp_path / "model.gguf"), settings, None)
+    assert (of_model[0].n, of_model[0].metric) == (1, "bits_per_byte")
+    assert of_model[0].value == pytest.approx(-total / 16 / math.log(2), rel=1e-4)
+    file = onnx_genai.export(tiny_student.path, tmp_path / "tiny-onnx", "fp32")
+    of_file = judge.ask_lm_tasks(str(file), settings, tmp_path / "file")
+    assert [(score.task, score.metric) for score in of_file] == [(score.task, score.metric) for score in of_model]
+    for one, other in zip(of_file, of_model, strict=True):
+        assert one.value == pytest.approx(other.value, rel=1e-3)
+    said = [read_rows(tmp_path / name / "documents.jsonl", Document) for name in ("model", "file")]
+    # onnxruntime-genai leaves out a byte that is no character by itself
+    assert said[0][-1].responses[0].replace("\N{REPLACEMENT CHARACTER}", "") == said[1][-1].responses[0]
+    values, wanted = ([response[0] for response in written[1].responses] for written in said)
+    assert values == pytest.approx(wanted, abs=1e-2)
+    assert sorted(path.name for path in (tmp_path / "file").iterdir()) == ["documents.jsonl", "tasks.jsonl"]

@@ -10,10 +10,12 @@ import datasets
 import pytest
 import torch
 import yaml
+from lm_eval import evaluator
+from lm_eval.models.huggingface import HFLM
 
 from arte import pipeline, teaching
 from arte.config import load_recipe
-from arte.errors import DataError
+from arte.errors import DataError, ModelError
 from arte.models import ModelFolder
 from arte.one_run import Run
 from arte.recipe import Evaluate
@@ -227,6 +229,40 @@ def test_every_arm_of_a_run_is_asked_and_kept(folder: Path, tmp_path: Path) -> N
     pipeline.run(limited, run, until="evaluate", say=again.append)
     assert ["kept" in line for line in again] == [True, False]
     assert [row.arm for row in gather(run).lm_tasks] == ["untrained"] * 2
+    (folder / "sky.jsonl").write_text(json.dumps({**SKY[0], "page": "Another page."}) + "\n")
+    pipeline.run(limited, run, until="evaluate", say=again.append)
+    assert ["kept" in line for line in again[2:]] == [True, False]
+
+
+def test_figures_are_those_of_lm_evals_own_adapter(tiny_student: ModelFolder, folder: Path, tmp_path: Path) -> None:
+    student = load(tiny_student)
+    ours = {(score.task, score.metric): score for score in ask(student, folder, tmp_path / "out", *KINDS)}
+    theirs = HFLM(pretrained=student.model, tokenizer=student.tokenizer, batch_size=2, max_length=512)
+    for loaded in lm_tasks.load(Evaluate(tasks=tuple(KINDS), tasks_folder=str(folder))):
+        found = evaluator.evaluate(
+            theirs,
+            {"tasks": loaded.tasks, "groups": {}},
+            bootstrap_iters=10,
+            apply_chat_template=loaded.name == "say",
+            fewshot_as_multiturn=True,
+        )
+        assert found is not None
+        values = {key: value for key, value in found["results"][loaded.name].items() if key.endswith(",none")}
+        assert values
+        for key, value in values.items():
+            metric = key.removesuffix(",none").removesuffix("_stderr")
+            score = ours[loaded.name, metric]
+            mine = score.standard_error if "_stderr" in key else score.value
+            assert mine == (None if value == "N/A" else pytest.approx(value, rel=1e-3))
+
+
+def test_a_chat_template_that_refuses_a_turn_is_named(tiny_student: ModelFolder, folder: Path, tmp_path: Path) -> None:
+    student = load(tiny_student)
+    student.tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    )
+    with pytest.raises(ModelError, match=r"refuses a chat of lm-eval's \(system, user\): no system turn"):
+        ask(student, folder, tmp_path / "out", "say")
 
 
 def test_nothing_is_trained_on_that_a_student_is_judged_by(folder: Path, tmp_path: Path) -> None:
