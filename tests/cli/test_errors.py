@@ -84,7 +84,7 @@ TABLE = [
     Row("unknown task", smoke("task.name=gsm8"), ["no task is called 'gsm8'; did you mean gsm8k? (known: arc"]),
     Row("unknown task", plain("plan", "gsm8k", "--scale", "gpu", "task.name=gsm8"), ["no task is called 'gsm8'"]),
     Row(
-        "unknown task", plain("evaluate", "tiny-random-student", "--task", "bbh"), ["no task is called 'bbh'", "gsm8k"]
+        "unknown task", plain("evaluate", "tiny-random-student", "--task", "bhb"), ["no task is called 'bhb'", "gsm8k"]
     ),
     Row(
         "unknown device", smoke("devices=[pixel8]"), ["no device is called 'pixel8'; did you mean pixel-8?", "known: "]

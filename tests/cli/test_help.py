@@ -91,12 +91,15 @@ def test_plan_of_every_scale_without_model_or_network(scale: str, models: str, s
 def test_lists() -> None:
     recipes, _ = offline("recipes")
     assert recipes.code == 0
-    assert recipes.out.startswith("gsm8k        grade-school arithmetic")
-    assert "(smoke, starter, gpu, paper)" in recipes.out
+    bbh, gsm8k = recipes.out.splitlines()
+    assert bbh.startswith("bbh          BIG-Bench Hard")
+    assert bbh.endswith("(starter, gpu, paper)")
+    assert gsm8k.startswith("gsm8k        grade-school arithmetic")
+    assert gsm8k.endswith("(smoke, starter, gpu, paper)")
     tasks, _ = offline("tasks")
     named = [line.split()[0] for line in tasks.out.splitlines()]
     assert named[:2] == ["gsm8k", "starter"]
-    assert len(set(named)) == 35
+    assert len(set(named)) == 8 + 27 + 5
     devices, _ = offline("devices")
     names = [line.split()[0] for line in devices.out.splitlines()]
     assert len(names) == len(set(names)) >= 14
