@@ -108,11 +108,11 @@ def test_of_files_that_die_together_the_one_at_fault_is_named(tiny_model: Path, 
     children: list[int] = []
 
     def kill(_done: int, _total: int) -> None:
-        [child] = holders()
-        if child.pid not in children:
-            children.append(child.pid)
-        if len(children) in (1, 3):  # that of both files, and that of the second alone
-            child.kill()
+        for child in holders():
+            if child.pid not in children:
+                children.append(child.pid)
+            if len(children) in (1, 3):  # that of both files, and that of the second alone
+                child.kill()
 
     files = [_file(tiny_files["f32"]), _file(tiny_files["q4_0"])]
     rows = [[1, *range(20, 200), 2]] * 400
