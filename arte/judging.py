@@ -189,7 +189,7 @@ def counted(rows: Sequence[Judgement], a: str, b: str, model: str, tokens: tuple
 
 def lines(found: Judged) -> list[str]:
     """For the terminal."""
-    from arte.report.words import interval, points
+    from arte.report.notation import interval, points
 
     asked = found.first + found.second
     out = [

@@ -22,7 +22,7 @@ from arte_export.spread import spread
 
 from arte.machine import cpu_name
 from arte.models import arte_home
-from arte.report.words import size
+from arte.report.notation import size
 
 ROUNDS = 5
 PLAN = bench.Plan(prompt_tokens=(512,), generated_tokens=128, repeats=3, rounds=ROUNDS)

@@ -15,7 +15,7 @@ from arte_export import runtime
 
 from arte import recipe
 from arte.machine import cpu_name
-from arte.report.words import size
+from arte.report.notation import size
 from arte.tasks.starter import Starter
 
 TARGETS = (

@@ -6,7 +6,7 @@ Card: the hub's model card format (YAML front matter with a model-index). Modelf
 from pathlib import Path
 from typing import Any
 
-from arte.report import task_table, usage, words
+from arte.report import notation, task_table, usage, words
 from arte.report.contract import Artefact, Model, Report
 from arte.report.scores import Metric
 
@@ -152,8 +152,8 @@ def _evaluation(report: Report) -> str:
             "| arm | slice | items | loss | 95 % |",
             "|---|---|---:|---:|---:|",
             *(
-                f"| {row.arm} | {words.slice_title(row.slice)} | {row.n:,} | {words.nats(row.loss)} | "
-                f"{words.nats_interval(row.ci95)} |"
+                f"| {row.arm} | {words.slice_title(row.slice)} | {row.n:,} | {notation.nats(row.loss)} | "
+                f"{notation.nats_interval(row.ci95)} |"
                 for row in report.losses
             ),
         ]
@@ -176,8 +176,8 @@ def _evaluation(report: Report) -> str:
         others = [report.found(row.arm, row.artefact, metric, row.slice) for metric in metrics]
         lines.append(
             f"| {row.arm} | {_cell(row.artefact)} | {words.slice_title(row.slice)} | {row.n:,} | "
-            f"{words.percent(row.accuracy)} | {words.interval(row.ci95)} | "
-            + " ".join(f"{words.percent(other.accuracy) if other else '–'} |" for other in others)
+            f"{notation.percent(row.accuracy)} | {notation.interval(row.ci95)} | "
+            + " ".join(f"{notation.percent(other.accuracy) if other else '–'} |" for other in others)
         )
     return "\n".join(lines + task_table.markdown(report) + [f"\n{note}" for note in words.file_notes(report)])
 
@@ -197,7 +197,8 @@ def _other_tasks(report: Report) -> str:
         if row.arm in ("untrained", report.student_arm):
             lines.append(
                 f"| {_cell(row.task)} | {_cell(row.title.removeprefix(f'{row.task}, '))} | {row.n:,} | {row.arm} | "
-                f"{words.with_error(row.value, row.standard_error)} | {words.change(row.change, row.change_ci95)} |"
+                f"{notation.with_error(row.value, row.standard_error)} | "
+                f"{notation.change(row.change, row.change_ci95)} |"
             )
     return "\n".join([*lines, *([f"\nData: {'; '.join(sources)}."] if sources else [])])
 
@@ -209,8 +210,8 @@ def _files(report: Report) -> str:
     for artefact in report.artefacts:
         measured = report.measured(artefact.file)
         lines.append(
-            f"| {_cell(artefact.file)} | {artefact.format} {artefact.scheme} | {words.size(artefact.bytes)} | "
-            f"{words.spread(measured.tg_tok_s if measured else None)} | {artefact.sha256 or '–'} |"
+            f"| {_cell(artefact.file)} | {artefact.format} {artefact.scheme} | {notation.size(artefact.bytes)} | "
+            f"{notation.spread(measured.tg_tok_s if measured else None)} | {artefact.sha256 or '–'} |"
         )
     cpu = report.machine.cpu if report.machine else None
     return "\n".join(lines) + (f"\n\nSpeeds on {cpu}: median, range in brackets." if cpu else "")

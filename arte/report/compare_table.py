@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from arte.report.notation import interval, nats, nats_interval, percent, points, signed_nats
 from arte.report.pooling import Pooled, PooledDifference
-from arte.report.words import ARM_MEANING, interval, nats, nats_interval, percent, points, signed_nats, slice_title
+from arte.report.words import ARM_MEANING, slice_title
 
 LEVEL = 0.05
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from arte.report import device_figures, words
+from arte.report import device_figures, notation
 from arte.report.contract import Report
 from arte.report.device_figures import File
 from arte.report.devices_table import file_label, rate
@@ -54,9 +54,9 @@ def _pareto(files: Sequence[File], name: str, title: str, *, has_accuracy: bool)
     rows = [
         [
             file.label,
-            words.size(file.size_bytes),
+            notation.size(file.size_bytes),
             f"{file.token_ms or 0:.1f}",
-            *(["–" if file.accuracy is None else words.percent(file.accuracy)] if has_accuracy else []),
+            *(["–" if file.accuracy is None else notation.percent(file.accuracy)] if has_accuracy else []),
             "yes" if file.measured.file in chosen else "no",
         ]
         for file in files
@@ -83,8 +83,8 @@ def _memory(files: Sequence[File], report: Report, name: str, title: str) -> Dra
     rows = []
     for file in files:
         parts = device_figures.parts(file.measured)
-        cells = [words.size(parts.get(part)) for part in ("mapped", "rest")]
-        rows.append([file.label, words.size(file.measured.peak_rss_bytes), *cells])
+        cells = [notation.size(parts.get(part)) for part in ("mapped", "rest")]
+        rows.append([file.label, notation.size(file.measured.peak_rss_bytes), *cells])
     note = "Of the child process alone."
     if any(file.measured.mapped_bytes is not None for file in files):
         note += (

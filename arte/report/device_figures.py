@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from arte.report import dot_labels
 from arte.report.contract import Measurement
 from arte.report.figures import FIRST, INK, MUTED, PAPER, SECOND, THIRD, svg
-from arte.report.words import percent, size
+from arte.report.notation import percent, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from arte.report import words
+from arte.report import notation
 from arte.report.contract import BudgetLine, Measurement, Report, Verdict
 from arte.report.statistics import Spread
 
@@ -72,7 +72,7 @@ def latency(report: Report) -> Table | None:
         (("p99", "ms"), lambda row: _between(row, "p99")),
         (("Task answer", "s"), lambda row: _spread(row.end_to_end.seconds if row.end_to_end else None, _seconds)),
         (("Energy", "J a token"), _energy),
-        (("Threads", ""), lambda row: Cell(words.whole(row.threads))),
+        (("Threads", ""), lambda row: Cell(notation.whole(row.threads))),
     ]
     shown = [(title, cell) for title, cell in columns[:-1] if any(cell(row) != Cell("–") for _, row in rows)]
     if not shown:
@@ -181,13 +181,13 @@ def _held(line: BudgetLine) -> Cell:
 
 def _demand(term: str, sign: str, limit: float) -> str:
     unit = TERMS[term][1] if term in TERMS else ""
-    put = words.size(round(limit)) if term.endswith("_bytes") else f"{limit:g} {unit}".strip()
+    put = notation.size(round(limit)) if term.endswith("_bytes") else f"{limit:g} {unit}".strip()
     return f"{_SIGNS.get(sign, sign)} " + put.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _unit(term: str) -> Callable[[float], str]:
     if term.endswith("_bytes"):
-        return lambda value: words.size(round(value))
+        return lambda value: notation.size(round(value))
     if term.endswith("_points"):
         return lambda value: f"{value:.1f}".replace("-", "−")
     return rate if term.endswith("tok_s") else _seconds

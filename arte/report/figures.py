@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arte.report.contract import Curve, TeacherData
+from arte.report.notation import percent
 from arte.report.scores import Accuracy
-from arte.report.words import percent, slice_title, slices
+from arte.report.words import slice_title, slices
 from arte.rows import REASONS
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from arte.report import device_drawings, devices_table, figures, task_table, words
+from arte.report import device_drawings, devices_table, figures, notation, task_table, words
 from arte.report.contract import Curve, Report, Stage
 from arte.report.figures import Drawing
 from arte.report.statistics import Spread
@@ -77,20 +77,21 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": words.percent,
-        "points": words.points,
-        "interval": words.interval,
-        "size": words.size,
-        "whole": words.whole,
-        "duration": words.duration,
-        "signed": words.signed,
-        "nats": words.nats,
-        "nats_interval": words.nats_interval,
-        "together": words.together,
+        "percent": notation.percent,
+        "points": notation.points,
+        "interval": notation.interval,
+        "size": notation.size,
+        "whole": notation.whole,
+        "duration": notation.duration,
+        "signed": notation.signed,
+        "nats": notation.nats,
+        "nats_interval": notation.nats_interval,
+        "together": notation.together,
     }
     return environment.get_template("report.html").render(
         report=report,
         words=words,
+        notation=notation,
         reasons=REASONS,
         sentence=words.sentence(report),
         losses=report.losses,
@@ -159,7 +160,7 @@ def _scores(report: Report) -> Drawing | None:
     counts, edges = np.histogram(values, bins=min(_BINS, max(4, round(len(values) ** 0.5 * 1.5))))
     unit = _SCORE_UNITS.get(report.preference.score, report.preference.score)
     rows = [
-        [f"{words.signed(low, 3)} to {words.signed(high, 3)}", str(count)]
+        [f"{notation.signed(low, 3)} to {notation.signed(high, 3)}", str(count)]
         for low, high, count in zip(edges.tolist(), edges.tolist()[1:], counts.tolist(), strict=False)
     ]
     svg = Markup(figures.scores(counts.tolist(), edges.tolist(), unit))

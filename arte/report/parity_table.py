@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arte.report.words import size
+from arte.report.notation import size
 
 if TYPE_CHECKING:
     from rich.table import Table

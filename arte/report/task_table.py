@@ -1,6 +1,6 @@
 """Accuracy of every arm on each task of a run over several, and in the means over them: for a page and for a card."""
 
-from arte.report import words
+from arte.report import notation, words
 from arte.report.contract import Report
 from arte.report.devices_table import Cell, Table
 from arte.report.scores import Accuracy, Average
@@ -44,4 +44,4 @@ def markdown(report: Report) -> list[str]:
 def _cell(row: Accuracy | Average | None) -> Cell:
     if row is None:
         return Cell("–")
-    return Cell(words.percent(row.accuracy), words.interval(row.ci95))
+    return Cell(notation.percent(row.accuracy), notation.interval(row.ci95))

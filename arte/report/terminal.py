@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from arte.recipe import SCALES, STAGES
 from arte.report.contract import Report
+from arte.report.notation import interval, nats, nats_interval, percent, size, whole
 from arte.report.statistics import Spread
-from arte.report.words import file_name, interval, nats, nats_interval, percent, sentence, size, task_title, whole
+from arte.report.words import file_name, sentence, task_title
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,7 +6,7 @@ import pytest
 from arte.report.contract import Curve
 from arte.report.gather import gather
 from arte.report.html import page, thin
-from arte.report.words import percent
+from arte.report.notation import percent
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 

@@ -7,9 +7,10 @@ from rich.console import Console
 from arte.report.card import model_card, modelfile
 from arte.report.contract import Report
 from arte.report.gather import gather
+from arte.report.notation import duration, signed, size
 from arte.report.scores import Comparison
 from arte.report.terminal import next_commands, sentence, table
-from arte.report.words import duration, file_notes, limitations, signed, size
+from arte.report.words import file_notes, limitations
 
 
 def replaced(report: Report, **values: Any) -> Report:
