@@ -7,7 +7,7 @@ ray               one worker of Ray's with one thread beside the same engine wit
                   work of more than a minute: seconds of both.
 a row             what ARTE itself does with a row: ledger and kept answers around an engine that answers at once.
 
-Sides take turns; the last line is JSON with medians. Quote the ratios.
+Sides take turns; a line of JSON for each part, with medians. Quote the ratios. --only PART makes one of them.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def tokens_per_second(python: str) -> dict[str, Any]:
         def over_http() -> float:
             with TemporaryDirectory() as scratch:
                 settings = Server(url=server, requests=ROWS)
-                there = OpenAIEngine(
+                there = Endless(
                     Served.look("student", settings), settings, KeptAnswers(Path(scratch) / "kept"), engine.tokenizer
                 )
                 # Another prompt each time: the server keeps what it has read.
@@ -102,16 +102,23 @@ def tokens_per_second(python: str) -> dict[str, Any]:
     return {"tokens_per_second": medians, "dtype": dtype}
 
 
+class Endless(OpenAIEngine):
+    """Asks a vLLM server for answers that never end early; its own --override-generation-config knows no ignore_eos."""
+
+    def _asked(self, prompt: Prompt) -> dict[str, Any]:
+        asked = super()._asked(prompt)
+        return {**asked, "extra_body": {**asked.get("extra_body", {}), "ignore_eos": True}}
+
+
 @contextmanager
 def served(python: str, folder: Path, dtype: str) -> Iterator[str]:
-    """The address of a vLLM server that never ends an answer early."""
+    """The address of a vLLM server."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name"]
     command += ["student", "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--max-model-len", "2048"]
     command += ["--enforce-eager", "--gpu-memory-utilization", "0.2"]
-    command += ["--override-generation-config", json.dumps({"ignore_eos": True})]
     environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}
     process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
@@ -202,8 +209,11 @@ if __name__ == "__main__":
     quiet()
     parser = argparse.ArgumentParser()
     parser.add_argument("--vllm", metavar="PYTHON")
+    parser.add_argument("--only", metavar="PART", action="append", help="a row, ray, tokens a second")
     given = parser.parse_args()
-    found: dict[str, Any] = {"a row": per_row(), "ray": ray_overhead()}
+    parts: dict[str, Callable[[], dict[str, Any]]] = {"a row": per_row, "ray": ray_overhead}
     if given.vllm:
-        found["tokens a second"] = tokens_per_second(given.vllm)
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        parts["tokens a second"] = partial(tokens_per_second, given.vllm)
+    for name in given.only or parts:
+        sys.stdout.write(json.dumps({name: parts[name]()}) + "\n")
+        sys.stdout.flush()
