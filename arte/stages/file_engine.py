@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arte.errors import EngineError, ModelError
-from arte.generation import Answer, Continuation, Message, Prompt, Scored
+from arte.generation import Answer, Continuation, Finish, Message, Prompt, Scored
 
 if TYPE_CHECKING:
     from arte_export.device_file import DeviceFile
@@ -56,7 +56,8 @@ class FileEngine:
         answers = []
         for text, ids in zip(made.texts, made.token_ids, strict=True):
             ends = [place for word in stop if (place := text.find(word)) >= 0]
-            answers.append(Answer(text[: min(ends)] if ends else text, read, len(ids), "stop"))
+            finish: Finish = "stop" if ends or len(ids) < max_tokens else "length"
+            answers.append(Answer(text[: min(ends)] if ends else text, read, len(ids), finish))
         return answers
 
     def logprobs(self, asked: Sequence[Continuation]) -> list[Scored]:
