@@ -112,14 +112,14 @@ class Endless(OpenAIEngine):
 
 @contextmanager
 def served(python: str, folder: Path, dtype: str) -> Iterator[str]:
-    """The address of a vLLM server."""
+    """The address of a vLLM server with as many threads as vLLM has in process: by itself it keeps a core free."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name"]
     command += ["student", "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--max-model-len", "2048"]
     command += ["--enforce-eager", "--gpu-memory-utilization", "0.2"]
-    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}
+    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
     process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
         while True:
