@@ -88,6 +88,7 @@ def _run(name: str, out: Path) -> None:
         command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
         command += ["--served-model-name", "teacher", "--dtype", "bfloat16", "--max-model-len", "4096"]
         command += ["--enforce-eager", "--gpu-memory-utilization", "0.3", "--enable-lora", "--max-lora-rank", "16"]
+        command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096"]  # seeded draws on a CPU
     elif name == "openai, llama-server" and (server := os.environ.get("ARTE_LLAMA_SERVER")):
         [file] = sorted((models.arte_home() / "gguf").glob("*-q8_0/*.gguf"))[:1]  # of the run with llama_cpp
         command = [server, "-m", str(file), "--alias", "teacher", "-np", "16", "-c", str(16 * 2048)]

