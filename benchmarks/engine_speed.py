@@ -12,16 +12,10 @@ Sides take turns; a line of JSON for each part, with medians. Quote the ratios. 
 
 import argparse
 import json
-import os
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +32,7 @@ from arte.generation.transformers import TransformersEngine
 from arte.ledger import Ledger
 from arte.quiet import quiet
 from arte.recipe_engines import Limits, Ray, Server
+from benchmarks.serving import served
 from benchmarks.speed import VllmSide, in_turns
 
 ROWS, TOKENS = 64, 128
@@ -79,7 +74,11 @@ def tokens_per_second(python: str) -> dict[str, Any]:
         return ROWS * TOKENS / (time.perf_counter() - start)
 
     ours = partial(engine.generate, asked, max_tokens=TOKENS, temperature=0.0)
-    with VllmSide(python, folder, dtype) as inside, served(python, folder, dtype) as server:
+    with (
+        TemporaryDirectory() as logs,
+        VllmSide(python, folder, dtype) as inside,
+        served(vllm_server(python, folder, dtype), Path(logs) / "server.log") as server,
+    ):
         turn = iter(range(1000))
 
         def over_http() -> float:
@@ -110,30 +109,11 @@ class Endless(OpenAIEngine):
         return {**asked, "extra_body": {**asked.get("extra_body", {}), "ignore_eos": True}}
 
 
-@contextmanager
-def served(python: str, folder: Path, dtype: str) -> Iterator[str]:
-    """The address of a vLLM server with as many threads as vLLM has in process: by itself it keeps a core free."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+def vllm_server(python: str, folder: Path, dtype: str) -> list[str]:
+    """What starts it; the address is added."""
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name"]
-    command += ["student", "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--max-model-len", "2048"]
-    command += ["--enforce-eager", "--gpu-memory-utilization", "0.2"]
-    environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                if process.poll() is not None:
-                    raise SystemExit("the vLLM server did not start: see above") from None
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+    command += ["student", "--dtype", dtype, "--max-model-len", "2048"]
+    return [*command, "--enforce-eager", "--gpu-memory-utilization", "0.2"]
 
 
 def one_thread(folder: Path, dtype: str) -> TransformersEngine:

@@ -7,14 +7,9 @@ names, llama-server by the program that ARTE_LLAMA_SERVER names; without them th
 """
 
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import arte
@@ -22,6 +17,7 @@ from arte import models
 from arte.recipe import Model
 from arte.report.contract import Report
 from arte.report.statistics import wilson
+from benchmarks.serving import served
 
 SETTINGS = (
     "arms=[untrained,arte]", "task.test=60", "distill.examples=32", "distill.epochs=1", "export.test=16",
@@ -94,7 +90,7 @@ def _run(name: str, out: Path) -> None:
         command = [server, "-m", str(file), "--alias", "teacher", "-np", "16", "-c", str(16 * 2048)]
     else:
         return
-    with _served(command, out.with_suffix(".server.log")) as url:
+    with served(command, out.with_suffix(".server.log")) as url:
         settings += ["teacher.name=teacher", f"teacher.weights={weights}", f"teacher.server.url={url}"]
         _recipe(program, out, settings)
 
@@ -103,37 +99,6 @@ def _recipe(program: str, out: Path, settings: Sequence[str]) -> None:
     command = [program, "recipe", "gsm8k", "--scale", "starter", "--out", str(out), *settings]
     print(" ".join(command), file=sys.stderr, flush=True)  # noqa: T201
     subprocess.run(command, check=True, stdout=sys.stderr)
-
-
-@contextmanager
-def _served(command: list[str], log: Path) -> Iterator[str]:
-    """The address of a server that the command starts, its log in a file."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    environment = {
-        **os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # all cores, as vLLM has them in process
-    }  # fmt: skip
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            stdout=file, stderr=file, env=environment, start_new_session=True,
-        )  # fmt: skip
-    try:
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                if process.poll() is not None:
-                    raise SystemExit(f"the server did not start: see {log}") from None
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
 
 
 def _row(name: str, report: Report) -> str:

@@ -50,7 +50,7 @@ def convert(file: Path, folder: Path) -> None:
                 dtype=torch.bfloat16,
                 output_loading_info=True,
             )
-    except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         architecture = header.text("general.architecture")
         raise ModelError(
             f"{file}: transformers cannot rebuild this model (architecture {architecture}): {error}; "

@@ -64,7 +64,7 @@ def export(folder: Path, work: Path, out: Path) -> None:
     try:
         with torch.no_grad():
             onnx_export_from_model(model, work, task=TASK, do_validation=False)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         # a tracer stumbles in many ways over an architecture that it does not fit
         raise BadModel(f"{folder}: optimum-onnx could not trace it: {type(error).__name__}: {error}") from None
     del model
