@@ -15,6 +15,10 @@ from typing import Any
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm-eval", "llama-cpp-python", "gguf")
 MEASURED_SECONDS = 0.1
 """For which a call is made again and again, at least once."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt (glibc's malloc.h)."""
+KEPT_BYTES = 2**25
+"""Of the largest block that is kept; glibc takes no more."""
 
 
 def device() -> str:
@@ -33,6 +37,19 @@ def quickest_s(call: Callable[[], object]) -> float:
         call()
         taken.append(time.perf_counter() - start)
     return min(taken)
+
+
+def keep_memory() -> None:
+    """Has glibc keep what blocks of up to 32 MiB held for the next ones, until `return_memory`.
+
+    Otherwise it goes back to the system whenever some of it is free, and the next blocks come as fresh pages, each to
+    be wiped first: a fifth of a training step on a CPU (LOG.md, 2026-11-29). Larger blocks go back at once as ever:
+    kept, they would leave gaps that the next do not fit.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(MMAP_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def return_memory() -> None:

@@ -42,6 +42,7 @@ def load(
     weights = inspect_weights(folder)
     refuse_without_memory(weights.parameters * DTYPE_BYTES[dtype], f"{folder} in {dtype}", device)
     bars_on_terminals_only()
+    machine.keep_memory()
     try:
         tokenizer = load_tokenizer(folder, trust_remote_code)
         model, loading = AutoModelForCausalLM.from_pretrained(
