@@ -203,6 +203,11 @@ class Align(Settings):
     )
     learning_rate: Positive = Field(5e-5, description="Peak rate (paper: 1e-7, for full fine-tuning of 70B).")
     beta: Positive = Field(0.1, description="Strength of the pull towards the teacher before alignment.")
+    sft_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.0,
+        description="Weight of the usual loss on what is preferred (nats a token), beside DPO's: with it a teacher "
+        "that is moved far keeps writing sense (paper: 0; RPO, arXiv 2404.19733: 1).",
+    )
     epochs: Positive = Field(1.0, description="Passes over the pairs (paper: 1).")
     batch_size: Count = Field(16, description="Pairs a step (paper: 16).")
     micro_batch_size: Count = Field(2, description="Pairs in memory at once; divides batch_size.")

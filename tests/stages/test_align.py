@@ -88,6 +88,20 @@ def test_what_is_learnt_from_is_the_prompt_of_generation(
         assert first[f"logps/{side}"] == pytest.approx(sum(by_hand) / len(pairs), rel=1e-5)
 
 
+def test_the_usual_loss_is_added_by_its_weight(tmp_path: Path, tiny_teacher: ModelFolder, pairs: list[Pair]) -> None:
+    """ln 2, as the policy still is the reference, and half the mean of what a token of each chosen answer costs."""
+    settings = SETTINGS.model_copy(update={"batch_size": len(pairs), "sft_weight": 0.5})
+    first = train(tmp_path / "align", load(tiny_teacher), pairs, settings).metrics[0]
+    teacher = load(tiny_teacher)
+    costs = []
+    for pair in pairs:
+        answer = teacher.ids(f"{pair.chosen}<|im_end|>\n")
+        prompt = teacher.ids(teacher.engine.render(json.loads(pair.prompt)))
+        costs.append(-logprob(teacher.model, prompt, answer) / len(answer))
+    assert first["loss"] == pytest.approx(math.log(2) + 0.5 * sum(costs) / len(costs), abs=1e-3)
+    assert len(costs) == 6
+
+
 @torch.inference_mode()
 def logprob(model: Any, prompt: list[int], answer: list[int]) -> float:
     """Log-probability of the answer's tokens after the prompt's."""
