@@ -205,8 +205,8 @@ class Align(Settings):
     beta: Positive = Field(0.1, description="Strength of the pull towards the teacher before alignment.")
     sft_weight: Annotated[float, Field(ge=0.0)] = Field(
         0.0,
-        description="Weight of the usual loss on what is preferred (nats a token), beside DPO's: with it a teacher "
-        "that is moved far keeps writing sense (paper: 0; RPO, arXiv 2404.19733: 1).",
+        description="Weight of the usual loss on what is preferred (nats a token), beside DPO's, which alone may "
+        "move a small teacher off its language (paper: 0; RPO, arXiv 2404.19733: 1).",
     )
     epochs: Positive = Field(1.0, description="Passes over the pairs (paper: 1).")
     batch_size: Count = Field(16, description="Pairs a step (paper: 16).")
