@@ -42,8 +42,8 @@ def quickest_s(call: Callable[[], object]) -> float:
 def keep_memory() -> None:
     """Has glibc keep what blocks of up to 32 MiB held for the next ones, until `return_memory`.
 
-    Otherwise it goes back to the system whenever some of it is free, and the next blocks come as fresh pages, each to
-    be wiped first: a fifth of a training step on a CPU (LOG.md, 2026-11-29). Larger blocks go back at once as ever:
+    Otherwise the end of the heap goes back to the system when it is free, and the next blocks come as fresh pages, each
+    to be wiped first: a fifth of a training step on a CPU (LOG.md, 2026-11-29). Larger blocks go back at once as ever:
     kept, they would leave gaps that the next do not fit.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such call

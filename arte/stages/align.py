@@ -26,7 +26,8 @@ def align(
 ) -> Figures:
     """Writes adapter/ (PEFT) and metrics.jsonl.
 
-    The loss is DPO's, and `sft_weight` times the cross-entropy of what is preferred (arXiv 2404.19733, equation 1).
+    The loss is DPO's, and `sft_weight` times the cross-entropy of what is preferred (arXiv 2404.19733, equation 1 over
+    its alpha).
     The chat template is applied by TRL to the very messages of generation; the reference log-probabilities are
     computed before training, with the adapter still at zero, or in each step without it. Raises StageError where a
     batch cannot be shared out among the processes, or a pair is longer than
@@ -68,8 +69,8 @@ def align(
                 folder.path / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed, around=around
             ),
             beta=settings.beta,
-            loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
-            loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
+            loss_type=["sigmoid", "sft"],
+            loss_weights=[1.0, settings.sft_weight],
             learning_rate=settings.learning_rate,
             lr_scheduler_type="cosine",
             num_train_epochs=settings.epochs,
