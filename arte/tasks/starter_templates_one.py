@@ -5,13 +5,13 @@ from arte.tasks.starter_work import Draws, Problem, Template, Work
 
 def coins_joined(draw: Draws) -> Problem:
     name, work = draw.name(), Work()
-    old, new, thing = draw.number(6, 60), draw.number(5, 40), draw.one_of(("coins", "stamps", "shells", "marbles"))
+    old, new, thing = draw.number(6, 24), draw.number(5, 16), draw.one_of(("coins", "stamps", "shells", "marbles"))
     work.line(f"{name} now has {{}} {thing}.", old, "+", new)
     return work.problem(f"{name} has {old} {thing} and finds {new} more. How many {thing} does {name} have now?")
 
 
 def two_classes(draw: Draws) -> Problem:
-    first, second, work = draw.number(15, 35), draw.number(15, 35), Work()
+    first, second, work = draw.number(6, 14), draw.number(6, 14), Work()
     place = draw.one_of(("museum", "zoo", "harbour", "planetarium", "castle"))
     work.line("Together {} pupils go.", first, "+", second)
     return work.problem(
@@ -20,7 +20,7 @@ def two_classes(draw: Draws) -> Problem:
 
 
 def rain_of_two_days(draw: Draws) -> Problem:
-    first, second, work = draw.number(3, 48), draw.number(3, 48), Work()
+    first, second, work = draw.number(3, 19), draw.number(3, 19), Work()
     one, two = draw.one_of((("Monday", "Tuesday"), ("Friday", "Saturday"), ("Sunday", "Wednesday")))
     work.line("In the two days {} millimetres of rain fell.", first, "+", second)
     return work.problem(
@@ -31,7 +31,7 @@ def rain_of_two_days(draw: Draws) -> Problem:
 
 def given_away(draw: Draws) -> Problem:
     (giver, taker), work = draw.two_names(), Work()
-    had, thing = draw.number(20, 80), draw.one_of(("stickers", "cards", "beads", "balloons", "pencils"))
+    had, thing = draw.number(8, 32), draw.one_of(("stickers", "cards", "beads", "balloons", "pencils"))
     given = draw.number(3, had - 5)
     work.line(f"{giver} keeps {{}} {thing}.", had, "-", given)
     return work.problem(
@@ -40,8 +40,8 @@ def given_away(draw: Draws) -> Problem:
 
 
 def pages_left(draw: Draws) -> Problem:
-    name, pages, work = draw.name(), draw.number(60, 180), Work()
-    read = draw.number(12, pages - 10)
+    name, pages, work = draw.name(), draw.number(24, 72), Work()
+    read = draw.number(5, pages - 5)
     work.line(f"{name} has {{}} pages left.", pages, "-", read)
     return work.problem(
         f"{name} reads a book of {pages} pages. So far {name} has read {read} pages. How many pages are left?"
@@ -50,27 +50,27 @@ def pages_left(draw: Draws) -> Problem:
 
 def older_by(draw: Draws) -> Problem:
     (young, old), work = draw.two_names(), Work()
-    small, large = draw.number(4, 16), draw.number(22, 75)
+    small, large = draw.number(4, 10), draw.number(12, 30)
     work.line(f"{old} is {{}} years older.", large, "-", small)
     return work.problem(f"{young} is {small} years old and {old} is {large} years old. How many years older is {old}?")
 
 
 def boxes_of_things(draw: Draws) -> Problem:
-    boxes, each, work = draw.number(3, 12), draw.number(4, 15), Work()
+    boxes, each, work = draw.number(3, 12), draw.number(4, 8), Work()
     thing, box = draw.one_of((("eggs", "trays"), ("candles", "boxes"), ("oranges", "crates"), ("batteries", "packs")))
     work.line(f"There are {{}} {thing}.", boxes, "*", each)
     return work.problem(f"A shop has {boxes} {box} with {each} {thing} in each. How many {thing} are there in total?")
 
 
 def wage_for_hours(draw: Draws) -> Problem:
-    name, hours, wage, work = draw.name(), draw.number(3, 9), draw.number(8, 20), Work()
+    name, hours, wage, work = draw.name(), draw.number(3, 9), draw.number(3, 8), Work()
     job = draw.one_of(("painting fences", "walking dogs", "washing cars", "teaching chess", "picking olives"))
     work.line(f"{name} earns {{}} dollars.", hours, "*", wage)
     return work.problem(f"{name} earns ${wage} an hour for {job}. How many dollars does {name} earn in {hours} hours?")
 
 
 def rows_of_seats(draw: Draws) -> Problem:
-    rows, seats, work = draw.number(5, 12), draw.number(6, 15), Work()
+    rows, seats, work = draw.number(5, 12), draw.number(6, 10), Work()
     place = draw.one_of(("cinema", "theatre", "bus station", "tent", "lecture hall"))
     work.line(f"The {place} has {{}} seats.", rows, "*", seats)
     return work.problem(f"A {place} has {rows} rows of {seats} seats. How many seats does it have?")
@@ -94,7 +94,7 @@ def shelves_filled(draw: Draws) -> Problem:
 
 
 def price_of_one(draw: Draws) -> Problem:
-    name, count, price, work = draw.name(), draw.number(3, 9), draw.number(2, 15), Work()
+    name, count, price, work = draw.name(), draw.number(3, 9), draw.number(2, 6), Work()
     thing = draw.one_of(("notebook", "mug", "scarf", "kite", "plant"))
     work.line(f"One {thing} costs {{}} dollars.", count * price, "/", count)
     return work.problem(
@@ -103,7 +103,7 @@ def price_of_one(draw: Draws) -> Problem:
 
 
 def stairs_climbed(draw: Draws) -> Problem:
-    name, first, second, work = draw.name(), draw.number(12, 60), draw.number(12, 60), Work()
+    name, first, second, work = draw.name(), draw.number(5, 24), draw.number(5, 24), Work()
     tower = draw.one_of(("lighthouse", "bell tower", "minaret", "windmill"))
     work.line(f"{name} climbs {{}} stairs.", first, "+", second)
     return work.problem(
@@ -113,8 +113,8 @@ def stairs_climbed(draw: Draws) -> Problem:
 
 
 def seats_free(draw: Draws) -> Problem:
-    seats, vehicle, work = draw.number(40, 90), draw.one_of(("bus", "ferry", "tram", "plane")), Work()
-    taken = draw.number(15, seats - 4)
+    seats, vehicle, work = draw.number(16, 36), draw.one_of(("bus", "ferry", "tram", "plane")), Work()
+    taken = draw.number(6, seats - 4)
     work.line("{} seats are free.", seats, "-", taken)
     return work.problem(f"A {vehicle} has {seats} seats and {taken} are taken. How many seats are free?")
 

@@ -17,7 +17,7 @@ def two_purchases(draw: Draws) -> Problem:
 
 
 def profit_of_stall(draw: Draws) -> Problem:
-    name, sold, price, cost, work = draw.name(), draw.number(8, 20), draw.number(5, 9), draw.number(1, 4), Work()
+    name, sold, price, cost, work = draw.name(), draw.number(3, 8), draw.number(5, 9), draw.number(1, 4), Work()
     thing = draw.one_of(("bracelets", "candles", "pancakes", "baskets", "smoothies"))
     income = work.line(f"{name} takes in {{}} dollars.", sold, "*", price)
     spent = work.line("Making them costs {} dollars.", sold, "*", cost)
@@ -28,7 +28,7 @@ def profit_of_stall(draw: Draws) -> Problem:
 
 
 def reading_plan(draw: Draws) -> Problem:
-    name, days, daily, work = draw.name(), draw.number(3, 8), draw.number(6, 15), Work()
+    name, days, daily, work = draw.name(), draw.number(3, 8), draw.number(6, 10), Work()
     rest_days, rest_daily = draw.number(3, 9), draw.number(5, 12)
     read = work.line(f"In {days} days {name} reads {{}} pages.", days, "*", daily)
     left = work.line("Then {} pages are left.", read + rest_days * rest_daily, "-", read)
@@ -40,7 +40,7 @@ def reading_plan(draw: Draws) -> Problem:
 
 
 def eggs_sold(draw: Draws) -> Problem:
-    hens, eggs, price, work = draw.number(4, 14), draw.number(3, 7), draw.number(2, 4), Work()
+    hens, eggs, price, work = draw.number(4, 8), draw.number(3, 7), draw.number(2, 4), Work()
     used = draw.number(2, 10)
     laid = work.line("The hens lay {} eggs.", hens, "*", eggs)
     left = work.line("{} eggs are left to sell.", laid, "-", used)
@@ -52,7 +52,7 @@ def eggs_sold(draw: Draws) -> Problem:
 
 
 def three_friends(draw: Draws) -> Problem:
-    (one, two), count, factor, work = draw.two_names(), draw.number(6, 18), draw.number(2, 4), Work()
+    (one, two), count, factor, work = draw.two_names(), draw.number(6, 10), draw.number(2, 4), Work()
     fewer = draw.number(2, 5)
     thing = draw.one_of(("shells", "medals", "stones", "stickers", "dolls"))
     second = work.line(f"{two} has {{}} {thing}.", count, "*", factor)
@@ -65,7 +65,7 @@ def three_friends(draw: Draws) -> Problem:
 
 
 def journey(draw: Draws) -> Problem:
-    name, hours, speed, work = draw.name(), draw.number(2, 5), draw.number(10, 25), Work()
+    name, hours, speed, work = draw.name(), draw.number(2, 5), draw.number(4, 10), Work()
     more_hours, more_speed = draw.number(2, 5), draw.number(3, 6)
     ridden = work.line(f"{name} cycles {{}} kilometres.", hours, "*", speed)
     walked = work.line(f"{name} walks {{}} kilometres.", more_hours, "*", more_speed)
@@ -79,7 +79,7 @@ def journey(draw: Draws) -> Problem:
 def party_tables(draw: Draws) -> Problem:
     seats, tables, work = draw.number(4, 9), draw.number(5, 9), Work()
     guests = seats * tables
-    boys, late = draw.number(6, 14), draw.number(2, 5)
+    boys, late = draw.number(6, 10), draw.number(2, 5)
     feast = draw.one_of(("party", "wedding", "school feast", "street feast"))
     first = work.line("At first {} guests come.", boys, "+", guests - boys - late)
     present = work.line("Then there are {} guests.", first, "+", late)
@@ -91,7 +91,7 @@ def party_tables(draw: Draws) -> Problem:
 
 
 def shared_harvest(draw: Draws) -> Problem:
-    (one, two), each, people, work = draw.two_names(), draw.number(6, 14), draw.number(3, 6), Work()
+    (one, two), each, people, work = draw.two_names(), draw.number(6, 10), draw.number(3, 6), Work()
     total, bad = each * people, draw.number(3, 9)
     first = draw.number(5, total - 5)
     fruit = draw.one_of(("pears", "peaches", "coconuts", "potatoes", "chestnuts"))
@@ -117,7 +117,7 @@ def paint_bought(draw: Draws) -> Problem:
 
 
 def overtime(draw: Draws) -> Problem:
-    name, hours, wage, extra, work = draw.name(), draw.number(4, 9), draw.number(8, 15), draw.number(2, 5), Work()
+    name, hours, wage, extra, work = draw.name(), draw.number(4, 9), draw.number(3, 7), draw.number(2, 5), Work()
     more = draw.number(3, 8)
     paid = work.line(f"For the usual hours {name} gets {{}} dollars.", hours, "*", wage)
     over = work.line(f"For the extra hours {name} gets {{}} dollars.", extra, "*", wage + more)
@@ -129,8 +129,8 @@ def overtime(draw: Draws) -> Problem:
 
 
 def library_week(draw: Draws) -> Problem:
-    start, lent, back, work = draw.number(60, 120), draw.number(10, 30), draw.number(5, 20), Work()
-    new = draw.number(4, 15)
+    start, lent, back, work = draw.number(24, 48), draw.number(4, 12), draw.number(5, 9), Work()
+    new = draw.number(4, 8)
     thing = draw.one_of(("books", "films", "games", "maps"))
     after = work.line(f"After lending, {{}} {thing} are left.", start, "-", lent)
     returned = work.line(f"With those brought back there are {{}} {thing}.", after, "+", back)
@@ -142,8 +142,8 @@ def library_week(draw: Draws) -> Problem:
 
 
 def average_catch(draw: Draws) -> Problem:
-    mean, work = draw.number(8, 20), Work()
-    first, second = draw.number(5, mean + 5), draw.number(5, mean + 2)
+    mean, work = draw.number(6, 12), Work()
+    first, second = draw.number(3, mean + 3), draw.number(3, mean + 2)
     third = 3 * mean - first - second
     thing = draw.one_of(("fish", "crabs", "parcels", "visitors", "calls"))
     two = work.line(f"In the first two days there were {{}} {thing}.", first, "+", second)
@@ -170,7 +170,7 @@ def school_kits(draw: Draws) -> Problem:
 
 def water_tank(draw: Draws) -> Problem:
     minutes, rate, leak, work = draw.number(4, 12), draw.number(6, 12), draw.number(2, 4), Work()
-    start = draw.number(10, 40)
+    start = draw.number(4, 16)
     gain = work.line("Each minute the tank gains {} litres.", rate, "-", leak)
     gained = work.line(f"In {minutes} minutes it gains {{}} litres.", gain, "*", minutes)
     work.line("Then it holds {} litres.", start, "+", gained)

@@ -4,8 +4,8 @@ from arte.tasks.starter_work import Draws, Problem, Template, Work
 
 
 def change_from_note(draw: Draws) -> Problem:
-    name, count, price, work = draw.name(), draw.number(2, 9), draw.number(2, 10), Work()
-    note, thing = draw.one_of((100, 120, 150)), draw.one_of(("ticket", "burger", "comic", "melon", "pillow"))
+    name, count, price, work = draw.name(), draw.number(2, 9), draw.number(2, 5), Work()
+    note, thing = draw.one_of((50, 60, 100)), draw.one_of(("ticket", "burger", "comic", "melon", "pillow"))
     cost = work.line(f"The {thing}s cost {{}} dollars.", count, "*", price)
     work.line(f"{name} has {{}} dollars left.", note, "-", cost)
     return work.problem(
@@ -14,8 +14,8 @@ def change_from_note(draw: Draws) -> Problem:
 
 
 def bus_stops(draw: Draws) -> Problem:
-    start, work = draw.number(18, 50), Work()
-    left, joined, vehicle = draw.number(3, 15), draw.number(3, 20), draw.one_of(("bus", "tram", "train", "ferry"))
+    start, work = draw.number(12, 24), Work()
+    left, joined, vehicle = draw.number(3, 8), draw.number(3, 9), draw.one_of(("bus", "tram", "train", "ferry"))
     stayed = work.line("After some get off, {} passengers are left.", start, "-", left)
     work.line("Then there are {} passengers.", stayed, "+", joined)
     return work.problem(
@@ -25,7 +25,7 @@ def bus_stops(draw: Draws) -> Problem:
 
 
 def saved_weekly(draw: Draws) -> Problem:
-    name, weeks, saving, had, work = draw.name(), draw.number(3, 10), draw.number(4, 12), draw.number(10, 50), Work()
+    name, weeks, saving, had, work = draw.name(), draw.number(3, 10), draw.number(4, 12), draw.number(4, 20), Work()
     saved = work.line(f"In {weeks} weeks {name} saves {{}} dollars.", weeks, "*", saving)
     work.line(f"{name} then has {{}} dollars.", had, "+", saved)
     return work.problem(
@@ -34,7 +34,7 @@ def saved_weekly(draw: Draws) -> Problem:
 
 
 def times_as_many(draw: Draws) -> Problem:
-    (one, two), count, factor, work = draw.two_names(), draw.number(4, 18), draw.number(2, 5), Work()
+    (one, two), count, factor, work = draw.two_names(), draw.number(4, 8), draw.number(2, 5), Work()
     thing = draw.one_of(("fish", "photos", "mushrooms", "badges", "feathers"))
     other = work.line(f"{two} has {{}} {thing}.", count, "*", factor)
     work.line(f"Together they have {{}} {thing}.", count, "+", other)
@@ -44,7 +44,7 @@ def times_as_many(draw: Draws) -> Problem:
 
 
 def more_than(draw: Draws) -> Problem:
-    (one, two), count, more, work = draw.two_names(), draw.number(8, 45), draw.number(3, 20), Work()
+    (one, two), count, more, work = draw.two_names(), draw.number(3, 18), draw.number(3, 8), Work()
     thing = draw.one_of(("laps", "goals", "pages", "songs", "letters"))
     verb = {"laps": "runs", "goals": "scores", "pages": "reads", "songs": "sings", "letters": "writes"}[thing]
     other = work.line(f"{two} {verb} {{}} {thing}.", count, "+", more)
@@ -56,7 +56,7 @@ def more_than(draw: Draws) -> Problem:
 
 def packed_in_bags(draw: Draws) -> Problem:
     name, size, bags, work = draw.name(), draw.number(3, 9), draw.number(4, 11), Work()
-    eaten, thing = draw.number(3, 14), draw.one_of(("apples", "plums", "figs", "walnuts", "mangoes"))
+    eaten, thing = draw.number(3, 7), draw.one_of(("apples", "plums", "figs", "walnuts", "mangoes"))
     left = work.line(f"{name} has {{}} {thing} left.", size * bags + eaten, "-", eaten)
     work.line("They fill {} bags.", left, "/", size)
     return work.problem(
@@ -66,7 +66,7 @@ def packed_in_bags(draw: Draws) -> Problem:
 
 
 def crates_and_loose(draw: Draws) -> Problem:
-    crates, each, loose, work = draw.number(3, 10), draw.number(5, 12), draw.number(2, 20), Work()
+    crates, each, loose, work = draw.number(3, 10), draw.number(5, 12), draw.number(2, 8), Work()
     thing = draw.one_of(("bottles", "pumpkins", "bricks", "loaves", "tins"))
     packed = work.line(f"The crates hold {{}} {thing}.", crates, "*", each)
     work.line(f"In total there are {{}} {thing}.", packed, "+", loose)
@@ -78,7 +78,7 @@ def crates_and_loose(draw: Draws) -> Problem:
 
 def plants_that_died(draw: Draws) -> Problem:
     rows, each, work = draw.number(4, 12), draw.number(5, 12), Work()
-    lost, plant = draw.number(3, 18), draw.one_of(("tomato", "cabbage", "maize", "tea", "rose"))
+    lost, plant = draw.number(3, 7), draw.one_of(("tomato", "cabbage", "maize", "tea", "rose"))
     planted = work.line(f"{{}} {plant} plants are planted.", rows, "*", each)
     work.line("{} plants are left.", planted, "-", lost)
     return work.problem(
@@ -88,7 +88,7 @@ def plants_that_died(draw: Draws) -> Problem:
 
 
 def joint_gift(draw: Draws) -> Problem:
-    friends, share, card, work = draw.number(3, 9), draw.number(5, 15), draw.number(2, 9), Work()
+    friends, share, card, work = draw.number(3, 9), draw.number(5, 9), draw.number(2, 9), Work()
     gift = draw.one_of(("a football", "a lamp", "a cake", "a drum", "a backpack"))
     total = work.line("Together it costs {} dollars.", friends * share - card, "+", card)
     work.line("Each friend pays {} dollars.", total, "/", friends)
@@ -99,7 +99,7 @@ def joint_gift(draw: Draws) -> Problem:
 
 
 def practice_minutes(draw: Draws) -> Problem:
-    name, days, first, second, work = draw.name(), draw.number(3, 7), draw.number(10, 25), draw.number(5, 20), Work()
+    name, days, first, second, work = draw.name(), draw.number(3, 7), draw.number(4, 10), draw.number(5, 9), Work()
     skill = draw.one_of(("the violin", "the drums", "spelling", "chess", "juggling"))
     daily = work.line(f"A day {name} practises {{}} minutes.", first, "+", second)
     work.line(f"In {days} days that is {{}} minutes.", daily, "*", days)
@@ -110,8 +110,8 @@ def practice_minutes(draw: Draws) -> Problem:
 
 
 def twice_given(draw: Draws) -> Problem:
-    name, had, work = draw.name(), draw.number(40, 90), Work()
-    first, second, thing = draw.number(4, 18), draw.number(4, 18), draw.one_of(("sweets", "flyers", "tokens", "seeds"))
+    name, had, work = draw.name(), draw.number(20, 40), Work()
+    first, second, thing = draw.number(4, 8), draw.number(4, 8), draw.one_of(("sweets", "flyers", "tokens", "seeds"))
     given = work.line(f"{name} gives away {{}} {thing}.", first, "+", second)
     work.line(f"{name} has {{}} {thing} left.", had, "-", given)
     return work.problem(
@@ -132,8 +132,8 @@ def machine_rate(draw: Draws) -> Problem:
 
 
 def ribbon_cut(draw: Draws) -> Problem:
-    name, pieces, length, work = draw.name(), draw.number(3, 9), draw.number(4, 15), Work()
-    left, cloth = draw.number(3, 25), draw.one_of(("ribbon", "rope", "wire", "string"))
+    name, pieces, length, work = draw.name(), draw.number(3, 9), draw.number(4, 8), Work()
+    left, cloth = draw.number(3, 10), draw.one_of(("ribbon", "rope", "wire", "string"))
     used = work.line(f"The pieces take {{}} centimetres of {cloth}.", pieces, "*", length)
     work.line(f"At first there were {{}} centimetres of {cloth}.", used, "+", left)
     return work.problem(
@@ -143,7 +143,7 @@ def ribbon_cut(draw: Draws) -> Problem:
 
 
 def scores_apart(draw: Draws) -> Problem:
-    (one, two), low, gap, work = draw.two_names(), draw.number(10, 40), draw.number(4, 25), Work()
+    (one, two), low, gap, work = draw.two_names(), draw.number(4, 16), draw.number(4, 10), Work()
     bonus = draw.number(2, gap - 1)
     first = work.line(f"With the bonus {one} has {{}} points.", low, "+", bonus)
     work.line(f"{two} leads by {{}} points.", low + gap, "-", first)
@@ -154,7 +154,7 @@ def scores_apart(draw: Draws) -> Problem:
 
 
 def goats_and_hens(draw: Draws) -> Problem:
-    goats, hens, work = draw.number(2, 12), draw.number(3, 24), Work()
+    goats, hens, work = draw.number(2, 12), draw.number(3, 10), Work()
     animal = draw.one_of(("goats", "cows", "sheep", "donkeys"))
     bells = work.line(f"The {animal} need {{}} bells.", goats, "*", 4)
     work.line("The farmer needs {} bells.", bells, "+", hens)

@@ -14,12 +14,14 @@ A_PAGE = 10
 QUESTION = f"Work out {A_PAGE} sums."
 MOST_PRODUCT = 2500
 SMALLER_FACTOR = 25
+MOST = 400
+"""Numbers of a sum, where the task's own are as large; its results may be larger."""
 
 
 def pages(count: int, usual: Sequence[int], draw: random.Random) -> list[Example]:
     """`count` sums, rounded up to whole examples of ten, one a line; the answer is that of the last.
 
-    Numbers: near to one of `usual` (see arte.tasks.renumber) in three of five, else up to 99 or, rarely, 400.
+    Numbers: near to one of `usual` (see arte.tasks.renumber) in seven of ten, else up to twice the largest of them.
     """
     found = []
     for page in range(-(-count // A_PAGE)):
@@ -46,8 +48,7 @@ def equation(usual: Sequence[int], draw: random.Random) -> str:
 
 
 def _number(usual: Sequence[int], draw: random.Random) -> int:
-    kind = draw.random()
-    if usual and kind < 0.6:
+    if usual and draw.random() < 0.7:
         near = draw.choice(usual)
         return draw.randint(max(2, near * 3 // 4), max(2, near * 4 // 3))
-    return draw.randint(2, 99) if kind < 0.92 else draw.randint(100, 400)
+    return draw.randint(2, min(MOST, max(10, 2 * max(usual, default=MOST))))

@@ -15,10 +15,10 @@ HELD_OUT = [template for kind in UNSEEN for template in kind]
 
 
 FIRST = {
-    "id": "starter-test2-0000",
-    "question": "A class of 25 pupils and a class of 35 pupils visit the harbour. How many pupils go in total?",
-    "rationale": "Together 25 + 35 = 60 pupils go.",
-    "answer": "60",
+    "id": "starter-test3-0000",
+    "question": "A class of 13 pupils and a class of 12 pupils visit the zoo. How many pupils go in total?",
+    "rationale": "Together 13 + 12 = 25 pupils go.",
+    "answer": "25",
     "steps": 1,
     "template": "two_classes",
 }
@@ -99,9 +99,9 @@ def test_the_first_test_items_are_these() -> None:
     """Written down, so that a change of the benchmark is seen: scores before and after it do not compare."""
     items = splits().test[:3]
     assert [(item.id, item.steps, item.template, item.answer) for item in items] == [
-        ("starter-test2-0000", 1, "two_classes", "60"),
-        ("starter-test2-0001", 2, "machine_rate", "63"),
-        ("starter-test2-0002", 3, "overtime", "175"),
+        ("starter-test3-0000", 1, "two_classes", "25"),
+        ("starter-test3-0001", 2, "plants_that_died", "50"),
+        ("starter-test3-0002", 3, "three_friends", "2"),
     ]
     assert items[0] == Item.model_validate(FIRST)
 
