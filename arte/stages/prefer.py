@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -171,6 +172,12 @@ def prefer(
         reasons = dropped["question"] + dropped["rationale"]
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "too few drafts for quarters"
         drafts = len({row.rationale_id for row in scores})
+        if len({(row.probe_id, row.value) for row in scores}) == len({row.probe_id for row in scores}):
+            raise StageError(
+                f"{drafts} accepted drafts gave no pair: by prefer.score={settings.score} all are worth the same on "
+                f"every probe (mean {fmean(row.value for row in scores):g}), so it tells none from another. Choose a "
+                f"score that does (icl_logprob), and leave out the arm arte_{settings.score} if it was asked for"
+            )
         raise StageError(
             f"{drafts} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
             f"prefer.margin={settings.margin} or prefer.confidence={settings.confidence}{_sign(dropped['question'])}"

@@ -61,6 +61,15 @@ class TableScorer(DraftByDraft):
         return whole if places is None else [whole[place] for place in places]
 
 
+class FlatScorer(DraftByDraft):
+    """Every draft is worth nothing on both probes."""
+
+    columns = tuple(probe.id for probe in PROBES)
+
+    def values(self, example: Example | None, places: Sequence[int] | None = None) -> list[float]:
+        return [0.0] * len(self.columns if places is None else places)
+
+
 class NoisyScorer(DraftByDraft):
     """Twelve probes; a draft has a level of its own, and each of its values is off by a draw of half its spread."""
 
@@ -93,7 +102,7 @@ def elicited(tmp_path: Path) -> Path:
     return folder
 
 
-def work(elicited: Path, task: Task, scorer: TableScorer | NoisyScorer, **settings: object) -> Figures:
+def work(elicited: Path, task: Task, scorer: TableScorer | FlatScorer | NoisyScorer, **settings: object) -> Figures:
     folder = elicited.parent / "prefer"
     folder.mkdir(exist_ok=True)
     chosen = Prefer.model_validate({"question_pairs": 0} | settings)
@@ -141,6 +150,14 @@ def test_no_pair_at_all_is_told_of(tmp_path: Path, elicited: Path, starter: Task
         work(elicited, starter, TableScorer(), question_pairs=5, margin=0.7)
     assert "elicit.questions" in str(raised.value)
     assert not (tmp_path / "prefer" / "pairs.jsonl").exists()
+
+
+def test_a_score_that_tells_no_draft_from_another(tmp_path: Path, elicited: Path, starter: Task) -> None:
+    """A student that answers no probe, whatever stands before it: 14 drafts × 2 probes of value 0."""
+    with pytest.raises(StageError, match=r"^14 accepted.*=icl_accuracy all are worth the same .*\(mean 0\)") as raised:
+        work(elicited, starter, FlatScorer(), score="icl_accuracy")
+    assert "arte_icl_accuracy" in str(raised.value)
+    assert len(read_rows(tmp_path / "prefer" / "scores.jsonl", Score)) == 28
 
 
 def test_taken_up_after_any_draft_it_ends_as_if_never_stopped(tmp_path: Path, elicited: Path, starter: Task) -> None:
