@@ -7,7 +7,8 @@ of its direction with each probe's gradient (as in LESS, arXiv 2402.04333): no p
 
 Drafts go one by one, since each is a step of its own; the probes of a draft go in batches, which changes nothing.
 Memory, in bytes a trained weight: 28 (float32 weight, gradient, two moments, and a copy of all but the gradient);
-`first_order` adds 4 for each probe.
+`first_order` adds 2 for each probe, whose gradient is kept in bfloat16: what its products lose by that is random over
+millions of weights.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,11 @@ from arte.preference.trained import TrainedRow, trained_row
 from arte.recipe import Distill
 from arte.rows import Example, Item
 from arte.tasks.task import Taught
+
+STATE_BYTES = 28
+"""For each trained weight beside itself: two moments, gradient, step, and copies of weight and moments."""
+KEPT = torch.bfloat16
+"""In which probe gradients are kept."""
 
 
 class Influence(DraftByDraft):
@@ -58,7 +64,7 @@ class Influence(DraftByDraft):
         self.model = model.eval()  # no dropout: a difference of losses must be the step's alone
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         if first_order:
-            needed = 4 * len(probes) * sum(weight.numel() for weight in self.weights)
+            needed = (STATE_BYTES + KEPT.itemsize * len(probes)) * sum(weight.numel() for weight in self.weights)
             what = f"a gradient for each of {len(probes)} probes (influence_first_order; less with distill.method=lora)"
             refuse_without_memory(needed, what, str(self.model.device))
         self.engine = TransformersEngine(self.model, tokenizer, scored_at_once)
@@ -130,7 +136,7 @@ class Influence(DraftByDraft):
             again = float(mean.detach())
             assert abs(again - value) < 0.05 * max(1.0, abs(value)), (again, value)
             self.optimizer.zero_grad()
-            gradients.append(list(torch.autograd.grad(mean, self.weights)))
+            gradients.append([part.to(KEPT) for part in torch.autograd.grad(mean, self.weights)])
         return gradients
 
 

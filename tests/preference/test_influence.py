@@ -121,6 +121,21 @@ def test_first_order_comes_near_a_small_step(
         assert near == pytest.approx(values, abs=0.05 * scale)
 
 
+def test_keeping_gradients_in_half_the_bits_changes_next_to_nothing(
+    tiny_student: ModelFolder, starter: Task, splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = influence(tiny_student, starter, splits, FULL, first_order=True)
+    monkeypatch.setattr("arte.preference.influence.KEPT", torch.float32)
+    whole = influence(tiny_student, starter, splits, FULL, first_order=True)
+    assert kept.gradients is not None
+    assert {part.dtype for row in kept.gradients for part in row} == {torch.bfloat16}
+    for draft in DRAFTS:
+        expected = whole.values(draft)
+        scale = max(abs(value) for value in expected)
+        assert kept.values(draft) == pytest.approx(expected, abs=0.002 * scale)
+        assert len(expected) == 7
+
+
 def test_gradients_that_do_not_fit_are_refused_before_they_are_made(
     tiny_student: ModelFolder, starter: Task, splits: Splits
 ) -> None:
