@@ -175,8 +175,8 @@ def prefer(
         if len({(row.probe_id, row.value) for row in scores}) == len({row.probe_id for row in scores}):
             raise StageError(
                 f"{drafts} accepted drafts gave no pair: by prefer.score={settings.score} all are worth the same on "
-                f"every probe (mean {fmean(row.value for row in scores):g}), so it tells none from another. Choose a "
-                f"score that does (icl_logprob), and leave out the arm arte_{settings.score} if it was asked for"
+                f"every probe (mean {fmean(row.value for row in scores):g}), so it tells none from another. Choose "
+                f"another score, and leave out the arm arte_{settings.score} if it was asked for"
             )
         raise StageError(
             f"{drafts} accepted drafts gave no pair ({why}). Raise elicit.questions, task.probes, or lower "
