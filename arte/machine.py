@@ -17,8 +17,8 @@ MEASURED_SECONDS = 0.1
 """For which a call is made again and again, at least once."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt (glibc's malloc.h)."""
-KEPT_BYTES = 2**25
-"""Of the largest block that is kept; glibc takes no more."""
+KEPT_BYTES = 2**22
+"""Of the largest block that is kept: as large as the weights and activations of a small student's layer."""
 
 
 def device() -> str:
@@ -40,11 +40,11 @@ def quickest_s(call: Callable[[], object]) -> float:
 
 
 def keep_memory() -> None:
-    """Has glibc keep what blocks of up to 32 MiB held for the next ones, until `return_memory`.
+    """Has glibc keep what blocks of up to 4 MiB held for the next ones, until `return_memory`.
 
     Otherwise the end of the heap goes back to the system when it is free, and the next blocks come as fresh pages, each
-    to be wiped first: a fifth of a training step on a CPU (LOG.md, 2026-11-29). Larger blocks go back at once as ever:
-    kept, they would leave gaps that the next do not fit.
+    to be wiped first. Larger blocks go back at once: kept, as glibc by itself comes to keep up to 32 MiB, they leave
+    gaps that the next do not fit, and a run grew by gigabytes from alignment to alignment (LOG.md, 2026-11-29).
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
         libc = ctypes.CDLL("libc.so.6")

@@ -36,6 +36,11 @@ ENGINES_STAGES = ("elicit", "prefer", "tailor", "evaluate")
 
 EFFICIENCY = 0.55
 """Share of a large matrix product's speed that a whole model reaches, measured on starter runs (LOG.md)."""
+ACTIVATIONS = 140
+"""Bytes that a training step holds for each token of this plan, over the root of the parameters (layers times width
+grow like it from 0.1B to 7B): measured on a CPU, on the alignment of a 0.5B teacher (LOG.md)."""
+CHECKPOINTED = 0.5
+"""Share of it that is left with gradient checkpointing, there."""
 NAMED_SIZE = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -114,9 +119,9 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         valued += [_scored(recipe, score, recipe.tailor.over * elicit.questions) for score in tailored]
     valued += [_scored(recipe, recipe.prefer.score, recipe.tailor.over * elicit.questions) for _ in aligned * later]
     scored, decoded = sum(read for read, _ in valued), sum(drawn for _, drawn in valued)
-    pair_tokens = prefer.question_pairs * 2 * (INSTRUCTION + shown * SEED + elicit.questions_per_prompt * DRAFT) + min(
-        prefer.rationale_pairs, elicit.questions
-    ) * 2 * (INSTRUCTION + QUESTION + RATIONALE)
+    pair_tokens = prefer.question_pairs * _question_pair(recipe) + min(prefer.rationale_pairs, elicit.questions) * 2 * (
+        INSTRUCTION + QUESTION + RATIONALE
+    )
     pair_tokens = pair_tokens if recipe.align.adapter is None else 0
     trained = len(arms.trained(recipe.arms))
     examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants
@@ -197,8 +202,22 @@ def memory_bytes(recipe: Recipe) -> int | None:
     teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     if teacher is None or student is None:
         return None
-    # Weights at 4 bytes; training all weights keeps gradients and two moments besides.
-    return round(max(4 * teacher * 1.5, 16 * student if recipe.distill.method == "full" else 6 * student) + 2**30)
+    drafting, aligning = 6.0 * teacher, 0.0
+    if arms.teachers(recipe) and recipe.align.adapter is None:
+        tokens = recipe.align.micro_batch_size * _question_pair(recipe)
+        held = ACTIVATIONS * (CHECKPOINTED if recipe.align.gradient_checkpointing else 1)
+        aligning = 2 * teacher + tokens * held * math.sqrt(teacher)
+    # Training all weights keeps gradients and two moments besides.
+    training = (16.0 if recipe.distill.method == "full" else 6.0) * student
+    training += recipe.distill.batch_tokens * ACTIVATIONS * math.sqrt(student)
+    return round(max(drafting, aligning, training) + 2**30)
+
+
+def _question_pair(recipe: Recipe) -> int:
+    """Tokens of a pair of lists of questions, with its prompt twice."""
+    elicit = recipe.elicit
+    shown = elicit.seeds_per_prompt + elicit.drafts_per_prompt
+    return 2 * (INSTRUCTION + shown * SEED + elicit.questions_per_prompt * DRAFT)
 
 
 def disk_bytes(recipe: Recipe) -> int | None:

@@ -211,6 +211,9 @@ class Align(Settings):
     epochs: Positive = Field(1.0, description="Passes over the pairs (paper: 1).")
     batch_size: Count = Field(16, description="Pairs a step (paper: 16).")
     micro_batch_size: Count = Field(2, description="Pairs in memory at once; divides batch_size.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute what a step holds for its gradients twice, and hold less: less memory, more time."
+    )
     warmup: Fraction = Field(0.1, description="Share of steps with a rising rate, then cosine (paper: 0.1).")
     weighting: Literal["equal", "margin"] = Field(
         "equal", description="How often a pair is trained on: all alike, or in proportion to its difference in score."

@@ -49,6 +49,7 @@ scales:
     student: {{name: Qwen/Qwen2.5-0.5B}}
     elicit: {{questions: 1000, styles: [brief]}}
     prefer: {{rationale_pairs: 0}}
+    align: {{micro_batch_size: 1, gradient_checkpointing: true}} # to fit 24 GB
     distill: {{examples: 1000}}
     evaluate: {{max_tokens: 64}}
     export: {{test: null}}

@@ -72,6 +72,26 @@ def test_the_first_loss_is_the_logarithm_of_two(aligned: Aligned) -> None:
     assert aligned.metrics[-1]["loss"] != pytest.approx(math.log(2), abs=1e-3)
 
 
+def test_gradient_checkpointing_computes_twice_and_changes_no_step(
+    tmp_path: Path, tiny_teacher: ModelFolder, pairs: list[Pair]
+) -> None:
+    """Six pairs, one at a time: a layer runs once more for each, and the losses and the adapter stay as they were."""
+    trained, runs = [], []
+    for twice in (False, True):
+        teacher = load(tiny_teacher)
+        passes: list[int] = []
+        teacher.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, passes=passes: passes.append(1))
+        settings = SETTINGS.model_copy(update={"gradient_checkpointing": twice})
+        trained.append(train(tmp_path / str(twice), teacher, pairs, settings))
+        runs.append(len(passes))
+    assert runs[1] - runs[0] == len(pairs)
+    plain, again = trained
+    assert [row["loss"] for row in again.metrics] == pytest.approx([row["loss"] for row in plain.metrics], abs=1e-6)
+    assert len(plain.adapter) == len(again.adapter) > 0
+    for name, weight in plain.adapter.items():
+        torch.testing.assert_close(again.adapter[name], weight, atol=1e-5, rtol=1e-4)
+
+
 def test_what_is_learnt_from_is_the_prompt_of_generation(
     tmp_path: Path, tiny_teacher: ModelFolder, pairs: list[Pair]
 ) -> None:
