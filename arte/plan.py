@@ -123,6 +123,7 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
         INSTRUCTION + QUESTION + RATIONALE
     )
     pair_tokens = pair_tokens if recipe.align.adapter is None else 0
+    passes = 3 if recipe.align.gradient_checkpointing else 2
     trained = len(arms.trained(recipe.arms))
     examples = (distill.examples + recipe.task.seeds * distill.seeds) * distill.variants
     students = trained + len(aligned) * later
@@ -147,9 +148,12 @@ def rows(recipe: Recipe) -> list[dict[str, Any]]:
             f"{drafts:.0f} drafts × {recipe.task.probes} probes"
             + (f", {len(scores)} scores" if len(scores) > 1 else ""),
         ),
-        # Reference log-probabilities take one forward pass more.
+        # Reference log-probabilities take one forward pass more, and so does gradient checkpointing in each epoch.
         row(
-            "align", teachers * pair_tokens, 0, seconds(teachers * pair_tokens * (1 + recipe.align.epochs * 2), teacher)
+            "align",
+            teachers * pair_tokens,
+            0,
+            seconds(teachers * pair_tokens * (1 + recipe.align.epochs * passes), teacher),
         ),
         row("tailor", again_in, again_out, seconds(again_in + again_out, teacher), served=on_server),
         row("distill", sft, 0, seconds(sft, student, 6), f"{trained} arms"),
@@ -202,7 +206,7 @@ def memory_bytes(recipe: Recipe) -> int | None:
     teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     if teacher is None or student is None:
         return None
-    drafting, aligning = 6.0 * teacher, 0.0
+    drafting, aligning = 1.5 * 4 * teacher, 0.0  # weights at 4 bytes
     if arms.teachers(recipe) and recipe.align.adapter is None:
         tokens = recipe.align.micro_batch_size * _question_pair(recipe)
         held = ACTIVATIONS * (CHECKPOINTED if recipe.align.gradient_checkpointing else 1)

@@ -7,8 +7,8 @@ of its direction with each probe's gradient (as in LESS, arXiv 2402.04333): no p
 
 Drafts go one by one, since each is a step of its own; the probes of a draft go in batches, which changes nothing.
 Memory, in bytes a trained weight: 28 (float32 weight, gradient, two moments, and a copy of all but the gradient);
-`first_order` adds 4 for the step and 2 for each probe, whose gradient is kept in bfloat16: what
-its products lose by that is random over millions of weights.
+`first_order` adds 4 for the step and 2 for each probe, whose gradient is kept in bfloat16: what its products lose by
+that is random over millions of weights.
 """
 
 from collections.abc import Sequence

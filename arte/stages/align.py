@@ -67,8 +67,8 @@ def align(
         args=DPOConfig(
             **common_arguments(
                 folder.path / "checkpoints", steps=steps, warmup=settings.warmup, bf16=bf16, seed=seed, around=around
-            )
-            | {"gradient_checkpointing": settings.gradient_checkpointing},
+            ),
+            gradient_checkpointing=settings.gradient_checkpointing,
             beta=settings.beta,
             loss_type=["sigmoid", "sft"],
             loss_weights=[1.0, settings.sft_weight],

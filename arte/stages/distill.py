@@ -73,6 +73,7 @@ def distill(
         else None,
         args=SFTConfig(
             **{**arguments, "max_length": width},
+            gradient_checkpointing=False,  # TRL's default is True
             learning_rate=settings.learning_rate,
             lr_scheduler_type="linear",
             weight_decay=settings.weight_decay,

@@ -65,7 +65,6 @@ def common_arguments(
         "data_seed": seed,
         "bf16": bf16,
         "use_cpu": not torch.cuda.is_available(),
-        "gradient_checkpointing": False,  # TRL's default is True
         "dataloader_pin_memory": False,
         "logging_strategy": "steps",
         "logging_steps": 1,
