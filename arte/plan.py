@@ -206,7 +206,8 @@ def memory_bytes(recipe: Recipe) -> int | None:
     teacher, student = parameters(_weights(recipe.teacher)), parameters(recipe.student)
     if teacher is None or student is None:
         return None
-    drafting, aligning = 1.5 * 4 * teacher, 0.0  # weights at 4 bytes
+    # Half as much again for what is read and drawn.
+    drafting, aligning = 1.5 * _weight_bytes(recipe) * teacher, 0.0
     if arms.teachers(recipe) and recipe.align.adapter is None:
         tokens = recipe.align.micro_batch_size * _question_pair(recipe)
         held = ACTIVATIONS * (CHECKPOINTED if recipe.align.gradient_checkpointing else 1)
@@ -215,6 +216,17 @@ def memory_bytes(recipe: Recipe) -> int | None:
     training = (16.0 if recipe.distill.method == "full" else 6.0) * student
     training += recipe.distill.batch_tokens * ACTIVATIONS * math.sqrt(student)
     return round(max(drafting, aligning, training) + 2**30)
+
+
+def _weight_bytes(recipe: Recipe) -> int:
+    """Bytes of a weight of the teacher while it drafts here: those rounded to 8 bits are read in float32 first."""
+    from arte import models
+    from arte.run_models import is_rounded
+
+    if served(recipe):
+        return 0
+    dtype = models.compute_dtype(recipe.student.dtype)
+    return 4 if dtype == "float32" or is_rounded(recipe.teacher, dtype) else 2
 
 
 def _question_pair(recipe: Recipe) -> int:

@@ -67,21 +67,24 @@ class RunModels:
         self, folder: Path, adapters: Sequence[Path] = (), scored_at_once: int | None = None
     ) -> "TransformersEngine":
         """Generation with transformers; adapters are merged in, in order. A teacher may draft with 8-bit weights."""
-        from arte.generation.int8 import is_faster, to_int8
+        from arte.generation.int8 import to_int8
         from arte.generation.transformers import SCORED_AT_ONCE, TransformersEngine
         from arte.stages.align import merge_adapter
 
-        rounded = (
-            self._is_teacher(folder)
-            and self.recipe.teacher.drafts_in == "int8"
-            and machine.device() == "cpu"
-            and is_faster(self.dtype)
-        )
+        rounded = self._is_teacher(folder) and is_rounded(self.recipe.teacher, self.dtype)
         model, tokenizer = self.load(folder, "float32" if rounded else self.dtype)
         for adapter in adapters:
             model = merge_adapter(model, adapter)
         model = to_int8(model) if rounded else model
         return TransformersEngine(model, tokenizer, scored_at_once or SCORED_AT_ONCE)
+
+
+def is_rounded(teacher: Teacher, dtype: Dtype) -> bool:
+    """Whether transformers draws this teacher's drafts with 8-bit weights here: where asked for, and faster than
+    `dtype`."""
+    from arte.generation.int8 import is_faster
+
+    return teacher.drafts_in == "int8" and machine.device() == "cpu" and is_faster(dtype)
 
 
 def _teacher_weights(teacher: Teacher) -> ModelFolder | None:

@@ -28,8 +28,22 @@ def test_the_starter_scale_needs_what_its_alignment_holds() -> None:
     assert _starter() - _starter("align.gradient_checkpointing=true") == pytest.approx(held / 2, abs=2)
 
 
-def test_a_run_that_aligns_nothing_needs_what_drafting_takes() -> None:
-    """Weights at four bytes, and half of that besides."""
-    teacher = parameters(load_recipe("gsm8k", scale="starter").teacher)
+@pytest.mark.parametrize(
+    ("how", "weight"),
+    [
+        (["student.dtype=float32"], 4),
+        (["student.dtype=bfloat16"], 2),
+        (["teacher.engine=openai", "teacher.server.url=http://127.0.0.1:9/v1"], 0),
+    ],
+)
+def test_a_run_that_aligns_nothing_needs_what_drafting_takes(how: list[str], weight: int) -> None:
+    """Weights as they are drafted with, and half of that besides; of a teacher on a server nothing, so that the
+    student's training needs most: 6 bytes a weight with LoRA, and the activations of its batch, here of a token."""
+    recipe = load_recipe("gsm8k", scale="starter")
+    teacher, student = parameters(recipe.teacher), parameters(recipe.student)
     assert teacher is not None
-    assert _starter("align.skip=true") == pytest.approx(6 * teacher + 2**30, abs=2)
+    assert student is not None
+    training = 6 * student + 140 * student**0.5
+    alone = ["align.skip=true", "teacher.drafts_in=auto", "distill.method=lora", "distill.batch_tokens=1"]
+    assert _starter(*alone, *how) == pytest.approx(max(1.5 * weight * teacher, training) + 2**30, abs=2)
+    assert (1.5 * weight * teacher > training) == (weight > 0)
