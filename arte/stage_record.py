@@ -1,5 +1,6 @@
 """What is written down about a stage: what it was given when it began, and what it took when it was done."""
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -60,7 +61,8 @@ class StageRecord(_Record):
     tokens_in: int | None
     tokens_out: int | None
     peak_rss_bytes: int
-    """The most memory that the finishing process had held by then, earlier stages of the same process included."""
+    """The most memory that the finishing process held in this stage; of all its stages so far where the system cannot
+    count anew (macOS). Processes that it starts are not counted."""
     started: datetime.datetime
     versions: dict[str, str]
 
@@ -101,8 +103,14 @@ def last_written(folder: Path) -> float:
     return max((path.lstat().st_mtime for path in folder.rglob("*")), default=0.0)
 
 
+def count_peak_anew() -> None:
+    """Has `peak_rss_bytes` forget what was held before, where the system can: Linux, proc(5), clear_refs."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_rss_bytes() -> int:
-    """The most memory that this process has held since it began."""
+    """The most memory that this process has held since it began, or since `count_peak_anew`."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes on Linux, bytes on macOS
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -27,6 +27,7 @@ from arte.stage_record import (
     Finished,
     Given,
     StageRecord,
+    count_peak_anew,
     fingerprint,
     last_written,
     peak_rss_bytes,
@@ -117,6 +118,7 @@ class Workspace:
             partial.mkdir()
         write(this.model_copy(update={"session_started": time.time()}), partial / _GIVEN)
         clock = time.monotonic()
+        count_peak_anew()
         figures = work(StageFolder(partial, resumed)) or Figures()
         record = StageRecord(
             name=this.name,

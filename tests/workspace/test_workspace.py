@@ -5,8 +5,9 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -92,6 +93,22 @@ def test_what_stands_in_the_folder(tmp_path: Path) -> None:
     assert abs(finished.started.timestamp() - began) < 10
     assert finished.model_dump(include=set(record)) == StageRecord.model_validate(record).model_dump()
     assert (finished.path, finished.kept) == (tmp_path / "elicit", False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a process count its most memory anew")
+def test_a_stage_is_not_charged_with_what_an_earlier_one_held(tmp_path: Path) -> None:
+    """256 MiB held and let go by the first of two stages; the second holds 64 MiB."""
+
+    def holding(mebibytes: int) -> Callable[[StageFolder], None]:
+        def work(_: StageFolder) -> None:
+            assert len(bytes([1]) * (mebibytes * 2**20)) == mebibytes * 2**20
+
+        return work
+
+    with Workspace.open(tmp_path, RECIPE) as workspace:
+        first = workspace.stage("elicit", {}, holding(256)).peak_rss_bytes
+        second = workspace.stage("prefer", {}, holding(64)).peak_rss_bytes
+    assert (first - second) / 2**20 == pytest.approx(256 - 64, abs=32)
 
 
 def test_fingerprint_is_of_the_canonical_json() -> None:
