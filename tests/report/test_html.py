@@ -173,3 +173,12 @@ def test_a_long_curve_keeps_its_ends() -> None:
     short = thin(curve)
     assert len(short.steps) == 60
     assert (short.steps[0], short.steps[-1], short.values[-1]) == (1, 1000, 0.001)
+
+
+def test_no_mark_of_one_task_stands_before_the_answers_of_all(whole: Page, run_folder: Path) -> None:
+    """BBH's answers stand in <ans>, a defined task's where its task.yaml says."""
+    examples = gather(run_folder).examples
+    assert examples is not None
+    shown = len(examples.best) + len(examples.worst)
+    assert whole.text.count("Answer: 7") == shown > 0
+    assert "####" not in whole.text
