@@ -226,7 +226,8 @@ def _weight_bytes(recipe: Recipe) -> int:
     if served(recipe):
         return 0
     dtype = models.compute_dtype(recipe.student.dtype)
-    return 4 if dtype == "float32" or is_rounded(recipe.teacher, dtype) else 2
+    rounded = recipe.teacher.engine == "transformers" and is_rounded(recipe.teacher, dtype)
+    return 4 if dtype == "float32" or rounded else 2
 
 
 def _question_pair(recipe: Recipe) -> int:
