@@ -49,9 +49,16 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self.key_buffer, self.value_buffer = keys, values
 
     def select_rows(self, rows: torch.Tensor) -> None:
-        """Keeps these rows, in this order."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
-        self.key_buffer = self.value_buffer = None
+        """Keeps these rows, in this order. Only those that change their place are copied, once there is a buffer."""
+        if self.key_buffer is None or self.value_buffer is None:
+            self.keys, self.values = self.keys[rows], self.values[rows]
+            return
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+        tokens = self.get_seq_length()
+        self.key_buffer[moved, :, :tokens] = self.keys[rows[moved]]
+        self.value_buffer[moved, :, :tokens] = self.values[rows[moved]]
+        self.key_buffer, self.value_buffer = self.key_buffer[: len(rows)], self.value_buffer[: len(rows)]
+        self.keys, self.values = self.key_buffer[:, :, :tokens], self.value_buffer[:, :, :tokens]
 
     def rows(self, index: torch.Tensor) -> "GrowingLayer":
         """A layer with a row for each of `index`, which this one has; of a single row nothing is copied until it
@@ -80,3 +87,11 @@ class GrowingCache(Cache):  # type: ignore[misc]
         cache = GrowingCache()
         cache.layers = [layer.rows(index) for layer in self.layers]
         return cache
+
+
+def closed_up(stay: list[int]) -> list[int]:
+    """The places that stay, in ascending order, rearranged so that few rows move: the last ones fill the gaps."""
+    first, last = [], list(stay)
+    for place in range(len(stay)):
+        first.append(last.pop(0) if last[0] == place else last.pop())
+    return first

@@ -32,15 +32,18 @@ class Int8Linear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., inputs] to [..., outputs], float32."""
-        parts = [self._product(rows) for rows in torch.split(x.reshape(-1, self.in_features), ROWS_AT_ONCE)]
-        made = parts[0] if len(parts) == 1 else torch.cat(parts)
+        rows = x.reshape(-1, self.in_features)
+        made = rows.new_empty((len(rows), self.out_features), dtype=torch.float32)
+        for some, out in zip(torch.split(rows, ROWS_AT_ONCE), torch.split(made, ROWS_AT_ONCE), strict=True):
+            self._product(some, out)
         return made.view(*x.shape[:-1], self.out_features)
 
-    def _product(self, rows: torch.Tensor) -> torch.Tensor:
+    def _product(self, rows: torch.Tensor, out: torch.Tensor) -> None:
         scales = _scales(rows)
         whole = torch._int_mm((rows / scales).round_().to(torch.int8), self.weight)
-        made = torch.mul(whole, self.scales).mul_(scales)
-        return made if self.bias is None else made.add_(self.bias)
+        torch.mul(whole, self.scales, out=out).mul_(scales)
+        if self.bias is not None:
+            out.add_(self.bias)
 
 
 def _scales(rows: torch.Tensor) -> torch.Tensor:

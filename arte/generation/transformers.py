@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from arte.generation import TOO_LONG, Answer, Continuation, Finish, Message, Prompt, Scored
-from arte.generation.cache import GrowingCache
+from arte.generation.cache import GrowingCache, closed_up
 from arte.generation.chat import chat_text, text_ids
 from arte.generation.prefix import Batch, common_prefix, pad_left, run_prefix, starts_of
 from arte.generation.sampling import draw
@@ -96,6 +96,7 @@ class TransformersEngine:
             if not stay:
                 break
             if len(stay) < len(live):
+                stay = closed_up(stay)
                 index = torch.tensor(stay, device=logits.device)
                 cache.select_rows(index)
                 tokens, mask, position = tokens[index], mask[index], position[index]

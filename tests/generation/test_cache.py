@@ -1,8 +1,10 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer
 
-from arte.generation.cache import ROOM, GrowingCache, GrowingLayer
+from arte.generation.cache import ROOM, GrowingCache, GrowingLayer, closed_up
 from arte.generation.prefix import run_prefix
 from arte.generation.transformers import TransformersEngine
 
@@ -30,22 +32,33 @@ def test_a_growing_layer_holds_what_a_dynamic_layer_holds(first: int) -> None:
     assert len(moved) <= 3
 
 
-def test_selected_rows_go_on_alone() -> None:
+@pytest.mark.parametrize("kept", [[2, 0], [0, 2], [2, 1], [1, 0]])
+def test_selected_rows_go_on_alone(kept: list[int]) -> None:
     numbers = torch.Generator().manual_seed(0)
     growing, dynamic = GrowingLayer(), DynamicLayer()
-    rows = torch.tensor([2, 0])
+    rows = torch.tensor(kept)
     for tokens in (4, 1):
         keys, values = states(numbers, tokens)
         growing.update(keys, values)
         dynamic.update(keys, values)
+    where = growing.keys.data_ptr()
     growing.select_rows(rows)
     dynamic.keys, dynamic.values = dynamic.keys[rows], dynamic.values[rows]
+    assert growing.keys.data_ptr() == where
     for _ in range(2 * ROOM):
         keys, values = states(numbers, 1, rows=2)
         got, expected = growing.update(keys, values), dynamic.update(keys, values)
         assert torch.equal(got[0], expected[0])
         assert torch.equal(got[1], expected[1])
     assert growing.keys.shape == (2, HEADS, 5 + 2 * ROOM, SIZE)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12).filter(any))
+def test_gaps_are_closed_by_the_last_rows(lives: list[bool]) -> None:
+    stay = [place for place, lives_on in enumerate(lives) if lives_on]
+    closed = closed_up(stay)
+    assert sorted(closed) == stay
+    assert sum(place != row for place, row in enumerate(closed)) == sum(row >= len(stay) for row in stay)
 
 
 def test_a_repeated_row_is_shared_until_it_grows() -> None:
